@@ -1,0 +1,66 @@
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+
+/// The source of time for everything that waits or compares times inside this process.
+///
+/// Ownership, expiry and lateness are decided by the *store's* time. The memory backends are
+/// their own store and take it from here; other backends use a clock only to wake up.
+///
+/// # Contract
+///
+/// 1. [`instant`](Clock::instant) never goes back.
+/// 2. [`now`](Clock::now) has microsecond precision, so that what is stored compares equal to
+///    what was given. It may jump.
+/// 3. [`sleep_until`](Clock::sleep_until) returns no earlier than the deadline and at once if it
+///    has passed. Dropping the future has no effect.
+#[async_trait]
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// The time of day in UTC.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// A reading of the monotonic clock.
+    fn instant(&self) -> Instant;
+
+    /// Sleeps until `deadline`.
+    async fn sleep_until(&self, deadline: Instant);
+}
+
+/// The clock of the operating system.
+///
+/// ```
+/// use standfast_core::{Clock, SystemClock};
+///
+/// let before = SystemClock.instant();
+/// assert!(SystemClock.instant() >= before);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        to_micros(Utc::now())
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    async fn sleep_until(&self, deadline: Instant) {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+}
+
+/// `time` at the precision of everything that is stored: one microsecond, rounded down.
+pub fn to_micros(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
+}
+
+/// `instant + span`, or an instant some thirty years ahead where that is out of range.
+pub fn saturating_add(instant: Instant, span: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    instant.checked_add(span.min(FAR)).unwrap_or(instant)
+}

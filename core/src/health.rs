@@ -1,0 +1,64 @@
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+/// What a health check found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It works, and somebody should look at it.
+    Degraded(String),
+    /// It does not work.
+    Failing(String),
+    /// It works.
+    Healthy,
+}
+
+/// The answer of a [`HealthCheck`]: what was asked, how long the answer took, and the verdict.
+///
+/// ```
+/// use standfast_core::{Health, Verdict};
+///
+/// let health = Health::healthy("memory queue `reports`");
+/// assert!(health.is_usable());
+/// assert_eq!(health.verdict, Verdict::Healthy);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Health {
+    /// What was asked, and of whom.
+    pub asked: String,
+    /// How long the answer took.
+    pub latency: Duration,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+impl Health {
+    /// An answer of `verdict` to `asked`, which began at `began`.
+    pub fn since(asked: impl Into<String>, began: Instant, verdict: Verdict) -> Self {
+        Self { asked: asked.into(), latency: began.elapsed(), verdict }
+    }
+
+    /// An immediate answer that all is well.
+    pub fn healthy(asked: impl Into<String>) -> Self {
+        Self { asked: asked.into(), latency: Duration::ZERO, verdict: Verdict::Healthy }
+    }
+
+    /// Whether work can go on.
+    pub fn is_usable(&self) -> bool {
+        !matches!(self.verdict, Verdict::Failing(_))
+    }
+}
+
+/// Something that can be asked whether it works.
+///
+/// # Contract
+///
+/// 1. `health` asks the service itself, with one cheap call, and must answer within a few seconds.
+/// 2. It never fails: trouble is a [`Verdict`].
+#[async_trait]
+pub trait HealthCheck {
+    /// Asks whether it works.
+    async fn health(&self) -> Health;
+}
