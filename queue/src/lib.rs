@@ -8,11 +8,13 @@ mod deadlines;
 mod delivery;
 mod envelope;
 mod handle;
+mod jobs;
 mod memory;
 mod message;
 mod queue;
 mod receipt;
 pub mod status;
+mod worker;
 
 pub use admin::{Leased, QueueAdmin};
 pub use capabilities::QueueCapabilities;
@@ -24,6 +26,7 @@ pub use delivery::{
 };
 pub use envelope::Envelope;
 pub use handle::StatusHandle;
+pub use jobs::{Handle, Job, Jobs, SendError, SendJob, UpgradeError, WaitError};
 pub use memory::{MemoryQueue, MemoryQueueConfig};
 pub use message::{Dedupe, Original, OutgoingMessage, Priority, SendOutcome};
 pub use queue::{Queue, QueueExt, QueueStats};
@@ -31,4 +34,10 @@ pub use receipt::{DeliveryToken, Receipt};
 pub use status::{
     Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,
     Progress, StatusCapabilities, StatusStore, StatusUpdate,
+};
+#[cfg(feature = "tower")]
+pub use worker::middleware;
+pub use worker::{
+    ByContext, ByState, ByUser, CancelReason, FromJob, Handler, JobContext, JobError, JobRequest,
+    KindConfig, RetryPolicy, Worker, WorkerConfig, WorkerHealth, WorkerReport,
 };

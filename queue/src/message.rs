@@ -176,13 +176,14 @@ impl Original {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SendOutcome {
-    /// Another message of the same dedupe key was sent within the window; this one is not stored.
+    /// Another message of the same dedupe key was sent within the window, or one of the same id but
+    /// another handle is in the queue; this one is not stored.
     Duplicate(Original),
     /// It is not stored, or nobody knows: see the error.
     Failed(Error),
     /// The queue holds as many messages as it may; this one is not stored.
     Full,
-    /// It is in the queue, now or since an earlier send of the same id.
+    /// It is stored, now or by an earlier send of the same id and handle.
     Sent,
 }
 

@@ -147,16 +147,18 @@ impl State {
 
     pub(super) fn send(&mut self, message: &OutgoingMessage, now: Now) -> SendOutcome {
         let envelope = &message.envelope;
-        if self.by_id.contains_key(&envelope.id) {
-            return SendOutcome::Sent;
+        let own = Original::new(envelope.id, envelope.handle);
+        let of = |original: Original| match original == own {
+            true => SendOutcome::Sent,
+            false => SendOutcome::Duplicate(original),
+        };
+        if let Some(index) = self.by_id.get(&envelope.id) {
+            return of(Original::new(envelope.id, self.stored(*index).envelope.handle));
         }
         if let Some(dedupe) = &message.dedupe {
             self.expire_dedupe(now.instant);
-            match self.dedupe.get(&dedupe.key) {
-                // the same message again, sent and settled within the window
-                Some((original, _)) if original.id == envelope.id => return SendOutcome::Sent,
-                Some((original, _)) => return SendOutcome::Duplicate(*original),
-                None => {}
+            if let Some((original, _)) = self.dedupe.get(&dedupe.key) {
+                return of(*original);
             }
         }
         if self.by_id.len() >= self.max_len {
