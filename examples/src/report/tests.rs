@@ -84,6 +84,26 @@ fn the_sample_makes_a_report() {
 }
 
 #[test]
+fn the_page_offers_the_columns_of_the_sample() {
+    let page = include_str!("../../web/index.html");
+    assert!(page.contains("data-columns=\"date,region,product,units,revenue\""));
+    assert!(page.contains("data-rows=\"5000\""));
+}
+
+#[test]
+fn the_page_has_what_its_script_looks_for() {
+    let page = include_str!("../../web/index.html");
+    let script = include_str!("../../web/app.js");
+    let ids: Vec<_> =
+        script.split("$(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(ids.contains(&"start"));
+    for id in ids {
+        assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+    }
+    assert!(!page.contains("<style") && !page.contains(" style="));
+}
+
+#[test]
 fn hostile_text_stays_text() {
     let attack = "</title></style><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;";
     let scratch = Scratch::new();
