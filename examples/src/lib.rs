@@ -1,1 +1,5 @@
-//! The report application.
+//! The parts of the report application that do not touch the network.
+
+#![warn(missing_docs)]
+
+pub mod report;
