@@ -26,6 +26,8 @@ const INHERITED: [&str; 14] = [
     "USER",
 ];
 
+const SHORTEST_LINE: usize = 64;
+
 /// How to run a job in a process of its own.
 ///
 /// The process starts with a clean environment: a short list of the worker's variables (`PATH`,
@@ -142,9 +144,10 @@ impl Subprocess {
         self
     }
 
-    /// The longest line of output, in bytes, that is held; 64 KiB at first.
+    /// The longest line of output, in bytes, that is held; 64 KiB at first, and at least 64 bytes,
+    /// which it takes to recognise a message.
     pub fn max_line(mut self, bytes: usize) -> Self {
-        self.max_line = bytes;
+        self.max_line = bytes.max(SHORTEST_LINE);
         self
     }
 

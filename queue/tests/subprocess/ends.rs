@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::Test;
 use super::support::{Dir, block_on, job, loops, run, run_and_cancel, script, token, try_run};
 
-pub(crate) const TESTS: [Test; 8] = [
+pub(crate) const TESTS: [Test; 10] = [
     ("ends::a_cancelled_job_leaves_nothing", cancelled),
     ("ends::a_job_that_ends_leaves_nothing", ended),
     ("ends::a_job_that_kills_itself_leaves_nothing", killed_itself),
     ("ends::processes_that_go_on_forking_are_ended", forking),
     ("ends::the_worker_is_killed", worker_killed),
     ("ends::the_shim_is_killed", shim_killed),
+    ("ends::the_shim_hangs", shim_hangs),
+    ("ends::the_program_file_is_replaced", program_replaced),
     ("ends::the_run_is_dropped", dropped),
     ("ends::the_shim_outlives_a_signal_to_the_service", service_signal),
 ];
@@ -128,6 +130,28 @@ fn shim_killed() {
         assert!(matches!(end, Err(RunError::ShimLost { .. })), "{end:?}");
         assert_eq!(with(&token), []);
     }
+}
+
+fn shim_hangs() {
+    let token = token();
+    let job = job(&["tree-that-inherits", &token]).grace(Duration::from_millis(100));
+    let stop = |_: &_| {
+        kill_process(shim(&token), Signal::STOP).unwrap();
+        true
+    };
+    let (exit, _) = try_run(&job, "", stop).unwrap();
+    assert_eq!(exit.outcome, ExitOutcome::Cancelled);
+    assert_eq!(exit.status, None);
+    assert_eq!(with(&token), []);
+}
+
+fn program_replaced() {
+    let dir = Dir::new();
+    let path = dir.0.join("worker");
+    std::fs::hard_link(std::env::current_exe().unwrap(), &path).unwrap();
+    let output = Command::new(&path).arg("host-without-file").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n", "{output:?}");
+    assert!(!path.exists());
 }
 
 fn dropped() {

@@ -16,6 +16,13 @@ pub(crate) fn main(token: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// A worker whose program file is gone, as after a deployment.
+pub(crate) fn without_file() -> ExitCode {
+    std::fs::remove_file(std::env::current_exe().unwrap()).unwrap();
+    println!("{}", super::support::run(&job(&["echo"])).outcome);
+    ExitCode::SUCCESS
+}
+
 /// A program that does not call `init`.
 pub(crate) fn without_init() -> ExitCode {
     let (dir, cancel) = (Dir::new(), CancellationToken::new());

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     match words[..] {
         ["job", ref job @ ..] => jobs::main(job),
         ["host", token] => host::main(token),
+        ["host-without-file"] => host::without_file(),
         _ => run(&words),
     }
 }
