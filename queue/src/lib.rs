@@ -14,6 +14,8 @@ mod message;
 mod queue;
 mod receipt;
 pub mod status;
+#[cfg(feature = "subprocess")]
+pub mod subprocess;
 mod worker;
 
 pub use admin::{Leased, QueueAdmin};
