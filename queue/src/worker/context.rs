@@ -56,7 +56,7 @@ struct Shared {
     lease_until: Mutex<Instant>,
     cancelled: CancellationToken,
     reason: OnceLock<CancelReason>,
-    last_checkpoint: Option<Bytes>,
+    last_checkpoint: OnceLock<Bytes>,
     told: Mutex<Told>,
     news: Notify,
     jobs: Option<Jobs>,
@@ -76,17 +76,13 @@ impl Told {
 }
 
 impl JobContext {
-    pub(crate) fn new(
-        received: Received,
-        last_checkpoint: Option<Bytes>,
-        jobs: Option<Jobs>,
-    ) -> Self {
+    pub(crate) fn new(received: Received, jobs: Option<Jobs>) -> Self {
         Self(Arc::new(Shared {
             lease_until: Mutex::new(received.lease_until),
             received,
             cancelled: CancellationToken::new(),
             reason: OnceLock::new(),
-            last_checkpoint,
+            last_checkpoint: OnceLock::new(),
             told: Mutex::default(),
             news: Notify::new(),
             jobs,
@@ -148,7 +144,7 @@ impl JobContext {
     /// What an earlier attempt of this run left, if it can be read as a `T`. Jobs without a status
     /// have none.
     pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(self.0.last_checkpoint.as_ref()?).ok()
+        serde_json::from_slice(self.0.last_checkpoint.get()?).ok()
     }
 
     /// A name for the effect `key` of this job, the same in every attempt and run: hand it to
@@ -197,6 +193,17 @@ impl JobContext {
 
     pub(crate) fn received(&self) -> &Received {
         &self.0.received
+    }
+
+    /// Which context this is, among those that live.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Hands over what an earlier delivery left, before the handler runs.
+    pub(crate) fn set_last_checkpoint(&self, checkpoint: Bytes) {
+        // invariant: a job begins once, so there is none yet
+        let _ = self.0.last_checkpoint.set(checkpoint);
     }
 
     pub(crate) fn extend_lease(&self, until: Instant) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::Value;
 use standfast_core::{Backoff, saturating_add};
@@ -70,10 +69,9 @@ impl Runner {
             Admission::Admitted(running) => running,
             Admission::Later(delay) => return self.release(source, &context, delay).await,
         };
-        // from here on the context carries the checkpoint, which only the status knows
-        let Some(context) = self.begin(source, context).await else {
+        if !self.begin(source, &context).await {
             return kind.note_nothing();
-        };
+        }
         let began = self.clock.instant();
         let ended = self.run_handler(source, kind, &context).await;
         drop(admitted);
@@ -84,30 +82,32 @@ impl Runner {
         self.finish(source, &context, conclusion).await;
     }
 
-    /// Says that the job runs. `None` when it must not: another worker has it, it has ended, or
-    /// that could not be found out.
-    async fn begin(&self, source: &Source, context: JobContext) -> Option<JobContext> {
-        let update = self.update(&context, JobState::Running);
-        let advanced = match advance(&source.jobs, &context, &update, &self.release).await {
-            Ok(None) => return Some(context),
+    /// Says that the job runs, and learns what only its status knows: checkpoint, request to cancel.
+    /// False when it must not run: another worker has it, it has ended, or that could not be found
+    /// out.
+    async fn begin(&self, source: &Source, context: &JobContext) -> bool {
+        let update = self.update(context, JobState::Running);
+        let advanced = match advance(&source.jobs, context, &update, &self.release).await {
+            Ok(None) => return true,
             Ok(Some(advanced)) => advanced,
             Err(unsaid) => {
-                self.give_up(&context, unsaid, "the status `running` was not stored");
-                source.leases.forget(&context);
-                return None;
+                self.give_up(context, unsaid, "the status `running` was not stored");
+                source.leases.forget(context);
+                return false;
             }
         };
-        let status = Arc::clone(advanced.status());
-        if advanced.is_applied() {
-            let checkpoint = status.checkpoint.clone();
-            let context = source.with_checkpoint(context, checkpoint);
-            if status.cancel_requested {
-                context.cancel(CancelReason::Requested);
-            }
-            return Some(context);
+        let status = advanced.status();
+        if !advanced.is_applied() {
+            self.skip(source, context, status).await;
+            return false;
         }
-        self.skip(source, &context, &status).await;
-        None
+        if let Some(checkpoint) = &status.checkpoint {
+            context.set_last_checkpoint(checkpoint.clone());
+        }
+        if status.cancel_requested {
+            context.cancel(CancelReason::Requested);
+        }
+        true
     }
 
     /// Settles a delivery whose status says that there is nothing to run.
@@ -424,20 +424,6 @@ impl Runner {
             Unsaid::Refused(error) => tracing::error!(id = %envelope.id, %error, "{what}"),
             Unsaid::TooLate => tracing::error!(id = %envelope.id, "{what}: the lease has ended"),
         }
-    }
-}
-
-impl Source {
-    /// The context with what an earlier delivery left, its lease kept on.
-    fn with_checkpoint(&self, context: JobContext, checkpoint: Option<Bytes>) -> JobContext {
-        if checkpoint.is_none() {
-            return context;
-        }
-        let again =
-            JobContext::new(context.received().clone(), checkpoint, Some(self.jobs.clone()));
-        again.extend_lease(context.lease_deadline());
-        self.leases.keep(&again);
-        again
     }
 }
 

@@ -183,11 +183,14 @@ impl Runner {
     /// Starts a task for each delivery, and tells the statuses of what the store has ended.
     async fn take(self: &Arc<Self>, source: &Arc<Source>, batch: Batch, running: &mut JoinSet<()>) {
         for received in batch.deliveries {
-            let context = JobContext::new(received, None, Some(source.jobs.clone()));
-            source.leases.keep(&context);
+            let context = JobContext::new(received, Some(source.jobs.clone()));
+            let kept = source.leases.keep(&context);
             source.backlog.fetch_add(1, Ordering::AcqRel);
             let (runner, source) = (Arc::clone(self), Arc::clone(source));
-            running.spawn(async move { runner.wait_and_execute(&source, context).await });
+            running.spawn(async move {
+                let _kept = kept;
+                runner.wait_and_execute(&source, context).await;
+            });
         }
         for letter in &batch.dead {
             self.tell_dead(source, letter).await;
@@ -264,7 +267,7 @@ impl Runner {
                     self.tell_dead(source, letter).await;
                 }
                 for received in batch.deliveries {
-                    let context = JobContext::new(received, None, Some(source.jobs.clone()));
+                    let context = JobContext::new(received, Some(source.jobs.clone()));
                     self.execute(source, context).await;
                 }
             }
