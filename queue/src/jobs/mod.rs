@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::{Clock, Context, SystemClock};
+use standfast_core::{Clock, Context, Error, ErrorKind, SystemClock};
 
 use crate::handle::StatusHandle;
 use crate::queue::Queue;
@@ -129,4 +129,10 @@ impl fmt::Debug for Jobs {
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a call that met `error` is to be repeated, where it happens at most once however often
+/// it is made.
+pub(crate) fn worth_repeating(error: &Error) -> bool {
+    error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown
 }
