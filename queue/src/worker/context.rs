@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use standfast_core::{CancellationToken, Context, Id128};
+use standfast_core::{CancellationToken, Clock, Context, Id128};
 use tokio::sync::Notify;
 
 use super::JobError;
@@ -208,6 +208,13 @@ impl JobContext {
 
     pub(crate) fn extend_lease(&self, until: Instant) {
         *self.0.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Waits until the lease has ended, however often it is extended meanwhile.
+    pub(crate) async fn lease_ended(&self, clock: &dyn Clock) {
+        while self.lease_deadline() > clock.instant() {
+            clock.sleep_until(self.lease_deadline()).await;
+        }
     }
 
     fn tell(&self, tell: impl FnOnce(&mut Told)) {

@@ -14,7 +14,7 @@ use super::context::CancelReason;
 use super::error::Verdict;
 use super::kind::{Admission, Kind};
 use super::run::{Runner, Source};
-use super::settle::{Unsaid, advance, settle};
+use super::settle::Unsaid;
 use super::{JobContext, JobError, JobRequest};
 use crate::delivery::Settlement;
 use crate::status::{JobFailure, JobState, JobStatus, StatusUpdate};
@@ -87,7 +87,7 @@ impl Runner {
     /// out.
     async fn begin(&self, source: &Source, context: &JobContext) -> bool {
         let update = self.update(context, JobState::Running);
-        let advanced = match advance(&source.jobs, context, &update, &self.release).await {
+        let advanced = match self.advance(source, context, &update).await {
             Ok(None) => return true,
             Ok(Some(advanced)) => advanced,
             Err(unsaid) => {
@@ -151,16 +151,13 @@ impl Runner {
             }
             () = time_is_up => context.cancel(CancelReason::TimedOut),
         }
-        // asked to end: until the grace is over, or the lease if it is lost
+        // asked to end: until the grace is over, and never longer than the lease
         let grace = saturating_add(self.clock.instant(), self.config.cancel_grace);
-        let end = match context.cancel_reason() {
-            Some(CancelReason::LeaseLost) => grace.min(context.lease_deadline()),
-            _ => grace,
-        };
         tokio::select! {
             biased;
             answer = &mut answer => Ended::Returned(flatten(answer)),
-            () = self.clock.sleep_until(end) => Ended::Abandoned,
+            () = self.clock.sleep_until(grace) => Ended::Abandoned,
+            () = context.lease_ended(&*self.clock) => Ended::Abandoned,
             () = self.release.cancelled() => Ended::Abandoned,
         }
     }
@@ -209,7 +206,7 @@ impl Runner {
         }
         let mut update = self.update(context, JobState::Running);
         (update.progress, update.checkpoint) = (told.progress, told.checkpoint.clone());
-        if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
+        if let Err(unsaid) = self.advance(source, context, &update).await {
             self.give_up(context, unsaid, "progress was not stored");
         }
     }
@@ -313,14 +310,14 @@ impl Runner {
     /// status ended and settles accordingly, or finds it queued and runs it. Dies after: all said.
     async fn finish(&self, source: &Source, context: &JobContext, conclusion: Conclusion) {
         let Conclusion { mut update, mut settlement, mut outcome } = conclusion;
-        match advance(&source.jobs, context, &update, &self.release).await {
+        match self.advance(source, context, &update).await {
             Ok(_) => {}
             Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
                 // the result is what the job was for: without it the job has failed
                 let failure = JobFailure::new(format!("the result was not stored: {error}"));
                 let burial = self.bury(context, failure);
                 (update, settlement, outcome) = (burial.update, burial.settlement, burial.outcome);
-                if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
+                if let Err(unsaid) = self.advance(source, context, &update).await {
                     self.give_up(context, unsaid, "the failure was not stored");
                 }
             }
@@ -342,9 +339,7 @@ impl Runner {
         outcome: Outcome,
     ) {
         source.leases.forget(context);
-        let settled =
-            settle(&source.settles, &*self.clock, context, settlement, &self.release).await;
-        let outcome = match settled {
+        let outcome = match self.settle_one(source, context, settlement).await {
             Ok(true) => {
                 self.counter(outcome).fetch_add(1, Ordering::Relaxed);
                 outcome.name()
