@@ -91,7 +91,7 @@ impl Jobs {
 
     /// The job that `handle` names.
     pub fn handle<J: Job>(&self, handle: StatusHandle) -> Handle<J> {
-        Handle::new(handle, Arc::clone(&self.status), false)
+        Handle::new(handle, self, false)
     }
 
     /// A worker for these jobs; `state` is what its handlers share, such as connections.

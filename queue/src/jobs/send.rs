@@ -172,18 +172,19 @@ impl<J: Job> SendJob<J> {
         if !message.delay.is_zero() {
             queued = queued.retry_in(message.delay);
         }
-        let status = Arc::clone(jobs.status());
+        let status = jobs.status();
         let advance = retrying(&jobs, || status.advance(&handle, &queued, jobs.kept_for())).await?;
         if !advance.is_applied() && advance.status().state.is_terminal() {
             // the same names were sent before, and that job has ended
-            return Ok(Handle::new(handle, status, true));
+            return Ok(Handle::new(handle, &jobs, true));
         }
         let created = advance.is_applied();
+        // after an error it may be in the queue, and then it needs its status
         let not_sent = match send(&jobs, message).await? {
-            SendOutcome::Sent => return Ok(Handle::new(handle, status, !created)),
+            SendOutcome::Sent => return Ok(Handle::new(handle, &jobs, !created)),
             SendOutcome::Duplicate(original) => match original.handle {
-                Some(known) if known == handle => return Ok(Handle::new(handle, status, true)),
-                Some(known) => Ok(Handle::new(known, Arc::clone(&status), true)),
+                Some(known) if known == handle => return Ok(Handle::new(handle, &jobs, true)),
+                Some(known) => Ok(Handle::new(known, &jobs, true)),
                 None => Err(SendError::Duplicate(original.id)),
             },
             SendOutcome::Full => Err(SendError::Full),
