@@ -70,13 +70,13 @@ impl Runner {
             Admission::Later(delay) => return self.release(source, &context, delay).await,
         };
         if !self.begin(source, &context).await {
-            return kind.note_nothing();
+            return;
         }
         let began = self.clock.instant();
         let ended = self.run_handler(source, kind, &context).await;
-        drop(admitted);
         let took = self.clock.instant().saturating_duration_since(began);
         let conclusion = self.conclude(kind, &context, ended);
+        drop(admitted);
         metrics::histogram!("standfast_job_seconds", "kind" => envelope.kind.clone())
             .record(took.as_secs_f64());
         self.finish(source, &context, conclusion).await;
@@ -235,22 +235,13 @@ impl Runner {
             | (Ended::Abandoned, None) => JobError::snooze(Duration::ZERO),
         };
         match error.verdict {
-            Verdict::Cancelled => {
-                kind.note_nothing();
-                Conclusion {
-                    update: self.last_update(context, JobState::Cancelled).error(error.failure),
-                    settlement: Settlement::Ack,
-                    outcome: Outcome::Cancelled,
-                }
-            }
-            Verdict::Snooze(delay) => {
-                kind.note_nothing();
-                self.again(context, delay, None)
-            }
-            Verdict::Dead => {
-                kind.note_nothing();
-                self.bury(context, error.failure)
-            }
+            Verdict::Cancelled => Conclusion {
+                update: self.last_update(context, JobState::Cancelled).error(error.failure),
+                settlement: Settlement::Ack,
+                outcome: Outcome::Cancelled,
+            },
+            Verdict::Snooze(delay) => self.again(context, delay, None),
+            Verdict::Dead => self.bury(context, error.failure),
             Verdict::Retry | Verdict::RetryIn(_) => {
                 if kind.note(true, now) {
                     let pause = kind.config.breaker_pause;
