@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -62,11 +62,15 @@ struct Shared {
     jobs: Option<Jobs>,
 }
 
-/// What the handler told and nobody has taken along yet.
-#[derive(Default)]
+/// What the handler told and the status does not have yet.
+#[derive(Clone, Default)]
 pub(crate) struct Told {
     pub(crate) progress: Option<Progress>,
     pub(crate) checkpoint: Option<Bytes>,
+    /// The most units that were said to be done.
+    most: u64,
+    /// How often something was told.
+    times: u64,
 }
 
 impl Told {
@@ -120,13 +124,19 @@ impl JobContext {
         self.report(Progress::new(done, total));
     }
 
-    /// Says how far the job is, and what is being done.
+    /// Says how far the job is, and what is being done. The units done do not go back: a report of
+    /// fewer than before is left out.
     pub fn report(&self, progress: Progress) {
-        self.tell(|told| told.progress = Some(progress));
+        self.tell(|told| {
+            if progress.done >= told.most {
+                told.most = progress.done;
+                told.progress = Some(progress);
+            }
+        });
     }
 
-    /// Leaves `value` for the next attempt, should this one not end. It is stored with the next
-    /// heartbeat or progress.
+    /// Leaves `value` for the next attempt, should this one not end. It is stored within the
+    /// worker's progress interval, with whatever else was told by then.
     ///
     /// # Errors
     ///
@@ -217,14 +227,29 @@ impl JobContext {
         }
     }
 
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, tell: impl FnOnce(&mut Told)) {
-        tell(&mut self.0.told.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut told = self.told();
+        tell(&mut told);
+        told.times += 1;
+        drop(told);
         self.0.news.notify_one();
     }
 
-    /// Takes what the handler told since the last time.
-    pub(crate) fn take_told(&self) -> Told {
-        std::mem::take(&mut self.0.told.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What the handler told and the status does not have yet.
+    pub(crate) fn news_to_store(&self) -> Told {
+        self.told().clone()
+    }
+
+    /// Takes note that the status has what was told up to `stored`.
+    pub(crate) fn stored(&self, stored: &Told) {
+        let mut told = self.told();
+        if told.times == stored.times {
+            (told.progress, told.checkpoint) = (None, None);
+        }
     }
 
     /// Waits until the handler has told something.

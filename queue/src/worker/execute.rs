@@ -1,9 +1,10 @@
 //! One delivery, from the receive to the settlement.
 
 use std::any::Any;
+use std::cmp::Ordering;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,14 +13,17 @@ use standfast_core::{Backoff, saturating_add};
 
 use super::context::CancelReason;
 use super::error::Verdict;
+use super::heartbeat::lose;
 use super::kind::{Admission, Kind};
 use super::run::{Runner, Source};
 use super::settle::Unsaid;
 use super::{JobContext, JobError, JobRequest};
 use crate::delivery::Settlement;
-use crate::status::{JobFailure, JobState, JobStatus, StatusUpdate};
+use crate::status::{Advance, JobFailure, JobState, JobStatus, StatusUpdate};
 
 const UNKNOWN_KIND: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+const ON_REQUEST: &str = "cancelled on request";
 
 /// How an execution ended.
 enum Ended {
@@ -69,11 +73,9 @@ impl Runner {
             Admission::Admitted(running) => running,
             Admission::Later(delay) => return self.release(source, &context, delay).await,
         };
-        if !self.begin(source, &context).await {
-            return;
-        }
+        let Some(seen) = self.begin(source, &context).await else { return };
         let began = self.clock.instant();
-        let ended = self.run_handler(source, kind, &context).await;
+        let ended = self.run_handler(source, kind, &context, seen).await;
         let took = self.clock.instant().saturating_duration_since(began);
         let conclusion = self.conclude(kind, &context, ended);
         drop(admitted);
@@ -83,23 +85,28 @@ impl Runner {
     }
 
     /// Says that the job runs, and learns what only its status knows: checkpoint, request to cancel.
-    /// False when it must not run: another worker has it, it has ended, or that could not be found
-    /// out.
-    async fn begin(&self, source: &Source, context: &JobContext) -> bool {
+    /// Returns the version of the status; `None` when the job must not run: another worker has it,
+    /// it has ended, or that could not be found out.
+    async fn begin(&self, source: &Source, context: &JobContext) -> Option<u64> {
         let update = self.update(context, JobState::Running);
         let advanced = match self.advance(source, context, &update).await {
-            Ok(None) => return true,
+            Ok(None) => return Some(0),
             Ok(Some(advanced)) => advanced,
+            Err(Unsaid::TooLate) => {
+                // nothing was said, so this was no attempt
+                self.release(source, context, Duration::ZERO).await;
+                return None;
+            }
             Err(unsaid) => {
                 self.give_up(context, unsaid, "the status `running` was not stored");
-                source.leases.forget(context);
-                return false;
+                self.lost(source, context);
+                return None;
             }
         };
         let status = advanced.status();
         if !advanced.is_applied() {
             self.skip(source, context, status).await;
-            return false;
+            return None;
         }
         if let Some(checkpoint) = &status.checkpoint {
             context.set_last_checkpoint(checkpoint.clone());
@@ -107,7 +114,7 @@ impl Runner {
         if status.cancel_requested {
             context.cancel(CancelReason::Requested);
         }
-        true
+        Some(status.version)
     }
 
     /// Settles a delivery whose status says that there is nothing to run.
@@ -120,17 +127,26 @@ impl Runner {
                 Settlement::DeadLetter { reason: failure.unwrap_or_default() }
             }
             // a later delivery runs: this one has lost its lease without knowing it yet
-            JobState::Queued | JobState::Running => return source.leases.forget(context),
+            JobState::Queued | JobState::Running => return self.lost(source, context),
         };
         self.settle(source, context, settlement, Outcome::Skipped).await;
     }
 
     /// Runs the handler next to what has to go on meanwhile: progress, requests to cancel, time.
-    async fn run_handler(&self, source: &Source, kind: &Kind, context: &JobContext) -> Ended {
+    async fn run_handler(
+        &self,
+        source: &Source,
+        kind: &Kind,
+        context: &JobContext,
+        seen: u64,
+    ) -> Ended {
+        if context.is_cancelled() {
+            return Ended::Abandoned;
+        }
         let request = JobRequest { context: context.clone() };
         let answer = AssertUnwindSafe(async { (kind.handler)(request).await }).catch_unwind();
         tokio::pin!(answer);
-        let companion = self.accompany(source, context);
+        let companion = self.accompany(source, context, seen);
         tokio::pin!(companion);
         let time_limit =
             kind.config.timeout.map(|limit| saturating_add(self.clock.instant(), limit));
@@ -163,7 +179,7 @@ impl Runner {
     }
 
     /// Stores what the handler tells and hears requests to cancel; never ends.
-    async fn accompany(&self, source: &Source, context: &JobContext) {
+    async fn accompany(&self, source: &Source, context: &JobContext, mut seen: u64) {
         let Some(handle) = context.envelope().handle else {
             return std::future::pending().await;
         };
@@ -176,7 +192,6 @@ impl Runner {
             }
         };
         let hear = async {
-            let mut seen = 0;
             loop {
                 match source.jobs.status().wait(&handle, seen, Duration::from_secs(60)).await {
                     Ok(Some(status)) => {
@@ -197,17 +212,19 @@ impl Runner {
         tokio::join!(tell, hear);
     }
 
-    /// Takes along what the handler told. What cannot be stored now is told again by the next
-    /// report, or by the conclusion.
+    /// Stores what the handler told. What is not stored when the handler ends goes along with the
+    /// conclusion.
     async fn store_told(&self, source: &Source, context: &JobContext) {
-        let told = context.take_told();
+        let told = context.news_to_store();
         if told.is_empty() {
             return;
         }
         let mut update = self.update(context, JobState::Running);
-        (update.progress, update.checkpoint) = (told.progress, told.checkpoint.clone());
-        if let Err(unsaid) = self.advance(source, context, &update).await {
-            self.give_up(context, unsaid, "progress was not stored");
+        (update.progress, update.checkpoint) = (told.progress.clone(), told.checkpoint.clone());
+        match self.advance(source, context, &update).await {
+            Ok(Some(Advance::Refused(status))) if is_later(&status, &update) => lose(context),
+            Ok(_) => context.stored(&told),
+            Err(unsaid) => self.give_up(context, unsaid, "progress was not stored"),
         }
     }
 
@@ -225,7 +242,7 @@ impl Runner {
                 };
             }
             (Ended::Returned(Err(error)), None) => error,
-            (_, Some(CancelReason::Requested)) => JobError::cancelled("cancelled on request"),
+            (_, Some(CancelReason::Requested)) => JobError::cancelled(ON_REQUEST),
             (_, Some(CancelReason::TimedOut)) => {
                 let limit = kind.config.timeout.unwrap_or_default();
                 JobError::retry(format!("took longer than {limit:?}"))
@@ -235,11 +252,7 @@ impl Runner {
             | (Ended::Abandoned, None) => JobError::snooze(Duration::ZERO),
         };
         match error.verdict {
-            Verdict::Cancelled => Conclusion {
-                update: self.last_update(context, JobState::Cancelled).error(error.failure),
-                settlement: Settlement::Ack,
-                outcome: Outcome::Cancelled,
-            },
+            Verdict::Cancelled => self.cancel(context, error.failure),
             Verdict::Snooze(delay) => self.again(context, delay, None),
             Verdict::Dead => self.bury(context, error.failure),
             Verdict::Retry | Verdict::RetryIn(_) => {
@@ -287,6 +300,14 @@ impl Runner {
         Conclusion { update, settlement, outcome }
     }
 
+    fn cancel(&self, context: &JobContext, failure: JobFailure) -> Conclusion {
+        Conclusion {
+            update: self.last_update(context, JobState::Cancelled).error(failure),
+            settlement: Settlement::Ack,
+            outcome: Outcome::Cancelled,
+        }
+    }
+
     fn bury(&self, context: &JobContext, failure: JobFailure) -> Conclusion {
         Conclusion {
             settlement: Settlement::DeadLetter { reason: failure.message.clone() },
@@ -299,27 +320,43 @@ impl Runner {
     ///
     /// Dies before: the lease runs out, the job runs again. Dies between: the next worker finds the
     /// status ended and settles accordingly, or finds it queued and runs it. Dies after: all said.
-    async fn finish(&self, source: &Source, context: &JobContext, conclusion: Conclusion) {
-        let Conclusion { mut update, mut settlement, mut outcome } = conclusion;
-        match self.advance(source, context, &update).await {
-            Ok(_) => {}
-            Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
-                // the result is what the job was for: without it the job has failed
-                let failure = JobFailure::new(format!("the result was not stored: {error}"));
-                let burial = self.bury(context, failure);
-                (update, settlement, outcome) = (burial.update, burial.settlement, burial.outcome);
-                if let Err(unsaid) = self.advance(source, context, &update).await {
-                    self.give_up(context, unsaid, "the failure was not stored");
+    async fn finish(&self, source: &Source, context: &JobContext, mut conclusion: Conclusion) {
+        loop {
+            let Conclusion { update, settlement, outcome } = conclusion;
+            conclusion = match self.advance(source, context, &update).await {
+                Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
+                    // the result is what the job was for: without it the job has failed
+                    self.bury(
+                        context,
+                        JobFailure::new(format!("the result was not stored: {error}")),
+                    )
                 }
-            }
-            Err(unsaid) => {
-                self.give_up(context, unsaid, "the end was not stored; the job will run again");
-                source.leases.forget(context);
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+                Err(unsaid) => {
+                    self.give_up(context, unsaid, "the end was not stored; the job will run again");
+                    return self.lost(source, context);
+                }
+                // a settlement might reach the later delivery where receipts are not fenced
+                Ok(Some(Advance::Refused(status))) if is_later(&status, &update) => {
+                    tracing::warn!(id = %context.envelope().id, "ended too late");
+                    return self.lost(source, context);
+                }
+                // asked to end while it was failing, so it does not run again
+                Ok(Some(Advance::Applied(status)))
+                    if status.state == JobState::Queued && status.cancel_requested =>
+                {
+                    let StatusUpdate { run, attempt, delivery, .. } = update;
+                    let mut cancelled = self.cancel(context, JobFailure::new(ON_REQUEST));
+                    cancelled.update = cancelled.update.execution(run, attempt, delivery);
+                    cancelled
+                }
+                Ok(_) => return self.settle(source, context, settlement, outcome).await,
+            };
         }
-        self.settle(source, context, settlement, outcome).await;
+    }
+
+    fn lost(&self, source: &Source, context: &JobContext) {
+        source.leases.forget(context);
+        self.counters.lost.fetch_add(1, Relaxed);
     }
 
     async fn settle(
@@ -332,18 +369,18 @@ impl Runner {
         source.leases.forget(context);
         let outcome = match self.settle_one(source, context, settlement).await {
             Ok(true) => {
-                self.counter(outcome).fetch_add(1, Ordering::Relaxed);
+                self.counter(outcome).fetch_add(1, Relaxed);
                 outcome.name()
             }
             Ok(false) => {
                 let id = context.envelope().id;
                 tracing::warn!(%id, "settled too late: the message will be or was delivered again");
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                self.counters.lost.fetch_add(1, Relaxed);
                 "lost"
             }
             Err(unsaid) => {
                 self.give_up(context, unsaid, "not settled; the message will be delivered again");
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                self.counters.lost.fetch_add(1, Relaxed);
                 "lost"
             }
         };
@@ -398,7 +435,7 @@ impl Runner {
 
     /// An update with what the handler told last.
     fn last_update(&self, context: &JobContext, state: JobState) -> StatusUpdate {
-        let told = context.take_told();
+        let told = context.news_to_store();
         let mut update = self.update(context, state);
         (update.progress, update.checkpoint) = (told.progress, told.checkpoint);
         update
@@ -410,6 +447,16 @@ impl Runner {
             Unsaid::Refused(error) => tracing::error!(id = %envelope.id, %error, "{what}"),
             Unsaid::TooLate => tracing::error!(id = %envelope.id, "{what}: the lease has ended"),
         }
+    }
+}
+
+/// Whether `status`, which refused `update`, belongs to a later delivery. Otherwise it is what an
+/// earlier try of the same update left.
+fn is_later(status: &JobStatus, update: &StatusUpdate) -> bool {
+    match (status.run, status.delivery).cmp(&(update.run, update.delivery)) {
+        Ordering::Less => false,
+        Ordering::Equal => update.state == JobState::Queued && status.state == JobState::Running,
+        Ordering::Greater => true,
     }
 }
 

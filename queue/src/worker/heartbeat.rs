@@ -133,7 +133,8 @@ impl Leases {
     }
 }
 
-fn lose(context: &JobContext) {
+/// Tells a job that it must end since another worker may have it.
+pub(crate) fn lose(context: &JobContext) {
     if !context.is_cancelled() {
         let envelope = context.envelope();
         tracing::warn!(id = %envelope.id, kind = %envelope.kind, "the lease of a job is lost");
