@@ -65,7 +65,11 @@ impl Runner {
     ) -> Result<Option<Advance>, Unsaid> {
         let Some(handle) = context.envelope().handle else { return Ok(None) };
         let jobs = &source.jobs;
-        let call = || jobs.status().advance(&handle, update, jobs.kept_for());
+        let call = || async {
+            let answer = jobs.status().advance(&handle, update, jobs.kept_for()).await;
+            self.health.status_answered(source.index, answer.as_ref().err());
+            answer
+        };
         self.patiently(context, call).await.map(Some)
     }
 
