@@ -141,14 +141,22 @@ impl JobContext {
             let message = format!("a checkpoint holds at most {MAX_CHECKPOINT} bytes");
             return Err(JobError::dead(message));
         }
-        self.tell(|told| told.checkpoint = Some(bytes.into()));
+        self.checkpoint_bytes(bytes.into());
         Ok(())
+    }
+
+    pub(crate) fn checkpoint_bytes(&self, state: Bytes) {
+        self.tell(|told| told.checkpoint = Some(state));
+    }
+
+    pub(crate) fn last_checkpoint_bytes(&self) -> Option<&Bytes> {
+        self.0.last_checkpoint.as_ref()
     }
 
     /// What an earlier attempt of this run left, if it can be read as a `T`. Jobs without a status
     /// have none.
     pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(self.0.last_checkpoint.as_ref()?).ok()
+        serde_json::from_slice(self.last_checkpoint_bytes()?).ok()
     }
 
     /// A name for the effect `key` of this job, the same in every attempt and run: hand it to
