@@ -8,6 +8,8 @@ mod deadlines;
 mod delivery;
 mod envelope;
 mod handle;
+#[cfg(feature = "tower")]
+pub mod http;
 mod jobs;
 mod memory;
 mod message;
