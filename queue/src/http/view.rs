@@ -1,10 +1,12 @@
 //! What a status looks like from outside, and when to ask again.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,7 +60,7 @@ pub(super) async fn render(
         JobState::Succeeded => {
             let content = match ready {
                 None => status.result.clone().unwrap_or_default(),
-                Some(hook) => content(hook(Arc::clone(status)), within, clock).await?,
+                Some(hook) => content(hook, status, within, clock).await?,
             };
             View::Ready { content: fields(content, ready.is_some()), version }
         }
@@ -77,15 +79,21 @@ pub(super) async fn render(
     })
 }
 
+/// What `hook` says, in time. A hook that panics has failed, and takes no connection with it.
 async fn content(
-    content: BoxFuture<'static, Result<Value>>,
+    hook: &ReadyHook,
+    status: &Arc<JobStatus>,
     within: Duration,
     clock: &dyn Clock,
 ) -> Result<Value> {
+    let failed = |kind| Error::new(kind, "http", "status.on_ready");
+    let content = AssertUnwindSafe(async { hook(Arc::clone(status)).await }).catch_unwind();
     tokio::select! {
-        content = content => content,
+        content = content => {
+            content.unwrap_or_else(|_| Err(failed(ErrorKind::Unexpected).with_detail("panicked")))
+        }
         () = clock.sleep_until(saturating_add(clock.instant(), within)) => {
-            Err(Error::new(ErrorKind::Timeout, "http", "status.on_ready"))
+            Err(failed(ErrorKind::Timeout))
         }
     }
 }
@@ -106,7 +114,7 @@ fn fields(content: Value, hooked: bool) -> Map<String, Value> {
 ///
 /// Until a scheduled retry is due, what is left until then. Else half of how long it has been
 /// queued or running, so that nobody hears of the end later than after half as much time again:
-/// 1, 1, 1, 2, 3, 4, 6, 9, 10, 10… by default.
+/// 1, 1, 1, 1, 2, 3, 4, 6, 9, 10, 10… by default.
 pub(super) fn retry_after(
     status: &JobStatus,
     now: DateTime<Utc>,
