@@ -7,6 +7,8 @@ mod body;
 mod checksum;
 mod file;
 mod forward;
+#[cfg(feature = "fs")]
+mod fs;
 mod key;
 mod list;
 mod memory;
@@ -21,6 +23,8 @@ pub use blob::{Blob, BlobStream};
 pub use blobs::{Always, Blobs, Get, GetBytes, GetToFile, Put, SignGet, SignPut, When};
 pub use body::{Body, FileBody, Pieces, StreamBody, UploadStream};
 pub use checksum::{Checksums, Crc64, Sha256Digest};
+#[cfg(feature = "fs")]
+pub use fs::FsBlobStore;
 pub use key::{BlobKey, IntoKey};
 pub use list::{BlobEntry, ListOptions, Page, PageToken};
 pub use memory::MemoryBlobStore;

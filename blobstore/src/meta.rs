@@ -73,7 +73,7 @@ pub enum Visibility {
 /// Header values are up to 255 printable ASCII characters. Names of metadata are made of `a-z`,
 /// `0-9`, `.`, `_` and `-`, begin with a letter or digit and not with `standfast`; their values
 /// are printable ASCII without spaces at either end; names and values together take up to
-/// 1,536 bytes. Upper case in names becomes lower case, as it does on S3.
+/// 1,536 bytes, each entry counting four more. Upper case in names becomes lower case, as it does on S3.
 ///
 /// ```
 /// use standfast_blobstore::Attributes;
@@ -101,7 +101,8 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// The most bytes that names and values of metadata may take together.
+    /// The most bytes that names and values of metadata may take together, each entry counting
+    /// four more.
     pub const MAX_METADATA: usize = 1536;
 
     /// The most bytes of each header value.
@@ -195,7 +196,7 @@ impl Attributes {
         }
         let mut size = 0;
         for (name, value) in &self.metadata {
-            size += name.len() + value.len();
+            size += name.len() + value.len() + 4;
             if !is_name(name) {
                 return Err(error(ErrorKind::Invalid, format!("{name:?} cannot name metadata"))
                     .with_reason(Reason::InvalidName));
@@ -307,7 +308,7 @@ mod tests {
         for attributes in wrong {
             assert!(attributes.check().is_err(), "{attributes:?}");
         }
-        Attributes::default().with_metadata("A.b_c-9", "v".repeat(1529)).check().unwrap();
+        Attributes::default().with_metadata("A.b_c-9", "v".repeat(1525)).check().unwrap();
         Attributes::default().with_metadata("a", "").check().unwrap();
     }
 }
