@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_flag_counts_more_than_the_environment() {
-        let Command::Run(config) = parse("--listen 127.0.0.1:0", Some("0.0.0.0:80")).unwrap() else {
+        let Command::Run(config) = parse("--listen 127.0.0.1:0", Some("0.0.0.0:80")).unwrap()
+        else {
             panic!("it is a run");
         };
         assert_eq!(config.listen.port(), 0);

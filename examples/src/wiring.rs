@@ -53,12 +53,11 @@ pub async fn start(config: Config) -> Result<(Lifecycle, SocketAddr), BoxError> 
     let job_process = Subprocess::new().arg("job").inherit_nothing().grace(Duration::from_secs(5));
     let executor = SubprocessExecutor::new(job_process, std::env::temp_dir())?;
     let workshop = Workshop { blobs: blobs.clone(), executor: executor.clone() };
-    let kind = KindConfig::default()
-        .timeout(Duration::from_secs(config.time_limit))
-        .retry(RetryPolicy::default().max_attempts(3).backoff(Backoff::new(
-            Duration::from_secs(1),
-            Duration::from_secs(10),
-        )));
+    let kind = KindConfig::default().timeout(Duration::from_secs(config.time_limit)).retry(
+        RetryPolicy::default()
+            .max_attempts(3)
+            .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(10))),
+    );
     let worker = jobs.worker(workshop).on_with(kind, make_report).concurrency(config.jobs);
     let health = worker.health();
     run_worker(&lifecycle, worker, queue);

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, io::Read};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ReportError,
     records::{Record, Records},
@@ -14,7 +16,7 @@ pub(super) const QUOTED: usize = 40;
 const LISTED: usize = 12;
 
 /// What a file offers to report on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Columns {
     /// The column names, in the file's order.

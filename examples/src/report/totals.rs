@@ -9,7 +9,7 @@ use super::{
     Amount, ReportError,
     amount::Invalid,
     records::Record,
-    table::{QUOTED, Table},
+    table::{QUOTED, Table, choose},
     text::{shorten, thousands},
 };
 

@@ -71,7 +71,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = Json(serde_json::json!({ "error": self.words }));
         match self.code {
-            StatusCode::SERVICE_UNAVAILABLE => (self.code, [(RETRY_AFTER, "5")], body).into_response(),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (self.code, [(RETRY_AFTER, "5")], body).into_response()
+            }
             code => (code, body).into_response(),
         }
     }

@@ -8,7 +8,8 @@ use axum::routing::get;
 
 use super::{App, visitor};
 
-const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const POLICY: &str =
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 pub(super) fn router() -> Router<App> {
     Router::new()

@@ -95,9 +95,10 @@ async fn columns(blobs: &Blobs, data: &str) -> Result<Columns, Failure> {
 ///
 /// When they cannot be signed, or the result is none of ours.
 pub async fn links(blobs: &Blobs, result: Option<Value>) -> CoreResult<Value> {
-    let files: ReportFiles = serde_json::from_value(result.unwrap_or_default()).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, "report", "report.links").with_source(error)
-    })?;
+    let files: ReportFiles =
+        serde_json::from_value(result.unwrap_or_default()).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "report", "report.links").with_source(error)
+        })?;
     let report = blobs.signed_url(files.report.as_str(), LINK).inline().await?;
     let totals = blobs.signed_url(files.totals.as_str(), LINK).download_as("totals.csv").await?;
     Ok(serde_json::json!({ "url": report.as_str(), "totals_url": totals.as_str() }))

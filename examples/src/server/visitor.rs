@@ -41,8 +41,7 @@ pub(super) fn welcome(headers: &HeaderMap) -> Option<(HeaderName, String)> {
     }
     let secret = Id128::random();
     let day = 24 * 60 * 60;
-    let cookie =
-        format!("{COOKIE_NAME}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={day}");
+    let cookie = format!("{COOKIE_NAME}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={day}");
     Some((SET_COOKIE, cookie))
 }
 
