@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -61,4 +62,18 @@ impl Health {
 pub trait HealthCheck {
     /// Asks whether it works.
     async fn health(&self) -> Health;
+}
+
+#[async_trait]
+impl<T: HealthCheck + Send + Sync + ?Sized> HealthCheck for Arc<T> {
+    async fn health(&self) -> Health {
+        (**self).health().await
+    }
+}
+
+#[async_trait]
+impl<T: HealthCheck + Send + Sync + ?Sized> HealthCheck for Box<T> {
+    async fn health(&self) -> Health {
+        (**self).health().await
+    }
 }

@@ -1,1 +1,10 @@
-//! The report application.
+//! The report application: how the parts of standfast fit together. `README.md` says which file
+//! shows what.
+
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod jobs;
+pub mod report;
+pub mod server;
+pub mod wiring;

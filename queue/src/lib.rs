@@ -1,1 +1,47 @@
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+mod admin;
+mod capabilities;
+mod dead;
+mod deadlines;
+mod delivery;
+mod envelope;
+mod handle;
+#[cfg(feature = "tower")]
+pub mod http;
+mod jobs;
+mod memory;
+mod message;
+mod queue;
+mod receipt;
+pub mod status;
+#[cfg(feature = "subprocess")]
+pub mod subprocess;
+mod worker;
+
+pub use admin::{Leased, QueueAdmin};
+pub use capabilities::QueueCapabilities;
+pub use dead::{
+    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, PageToken, RedriveOptions, Redriven,
+};
+pub use delivery::{
+    Batch, Delivery, ExtendOutcome, ReceiveOptions, Received, SettleOutcome, Settlement,
+};
+pub use envelope::Envelope;
+pub use handle::StatusHandle;
+pub use jobs::{Handle, Job, Jobs, SendError, SendJob, UpgradeError, WaitError};
+pub use memory::{MemoryQueue, MemoryQueueConfig};
+pub use message::{Dedupe, Original, OutgoingMessage, Priority, SendOutcome};
+pub use queue::{Queue, QueueExt, QueueStats};
+pub use receipt::{DeliveryToken, Receipt};
+pub use status::{
+    Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,
+    Progress, StatusCapabilities, StatusStore, StatusUpdate,
+};
+#[cfg(feature = "tower")]
+pub use worker::middleware;
+pub use worker::{
+    ByContext, ByState, ByUser, CancelReason, FromJob, Handler, JobContext, JobError, JobRequest,
+    KindConfig, RetryPolicy, Worker, WorkerConfig, WorkerHealth, WorkerReport,
+};

@@ -1,0 +1,351 @@
+// One page: choose data, choose columns, follow the report until it is there.
+
+const $ = (id) => document.getElementById(id);
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+
+/** A browser allows only a few connections at once, and starting a report needs one too. */
+const MAX_STREAMS = 3;
+/** How often a start is repeated before the person is asked to. */
+const START_TRIES = 5;
+/** When to give up on an answer; longer than the server is asked to wait for news. */
+const PATIENCE = 60_000;
+const STORE = "reports";
+
+// Talking to the server ---------------------------------------------------------------------
+
+/** An answer that will not change by asking again. */
+class Refusal extends Error {}
+
+/** An answer that may change, or none at all. */
+class Trouble extends Error {
+  constructor(words, pause) {
+    super(words);
+    this.pause = pause;
+  }
+}
+
+async function request(url, options) {
+  const signal = AbortSignal.timeout(PATIENCE);
+  const response = await fetch(url, { cache: "no-store", signal, ...options }).catch(() => {
+    throw new Trouble("the server cannot be reached");
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  const words = answer.error ?? `the server answered with status ${response.status}`;
+  if (response.status < 500 && ![408, 425, 429].includes(response.status)) throw new Refusal(words);
+  throw new Trouble(words, Number(response.headers.get("Retry-After")) * 1000);
+}
+
+/** Repeats a request until it is answered or refused; `tell` hears about each trouble. */
+async function insist(url, options, tell, tries = Infinity) {
+  for (let attempt = 1, pause = 500; ; attempt += 1, pause = Math.min(pause * 2, 10_000)) {
+    try {
+      return await request(url, options);
+    } catch (error) {
+      if (error instanceof Refusal || attempt >= tries) throw error;
+      tell(error);
+      await sleep(Math.min(Math.max(pause, error.pause || 0), 30_000));
+    }
+  }
+}
+
+function showError(words) {
+  $("error").textContent = words ? sentence(words) : "";
+  $("error").hidden = !words;
+}
+
+// Choosing data -----------------------------------------------------------------------------
+
+let data = null;
+let upload = null;
+
+function choose(chosen) {
+  data = chosen;
+  $("choices").disabled = !chosen;
+  if (!chosen) {
+    $("chosen").textContent = "";
+    return;
+  }
+  const rows = chosen.rows == null ? "" : `${chosen.rows.toLocaleString("en")} rows, `;
+  $("chosen").textContent = `${chosen.name}: ${rows}${chosen.columns.length} columns`;
+  const options = () => chosen.columns.map((name) => new Option(name, name));
+  $("group-by").replaceChildren(...options());
+  $("sum").replaceChildren(...options());
+  $("group-by").value = chosen.groupBy ?? chosen.columns[0];
+  $("sum").value = chosen.columns.at(-1);
+}
+
+function useSample() {
+  upload?.abort();
+  showError();
+  const { columns, rows, groupBy } = $("use-sample").dataset;
+  choose({ id: "sample", name: "Sample", columns: columns.split(","), rows: Number(rows), groupBy });
+  $("group-by").focus();
+}
+
+function uploadFile(file) {
+  upload?.abort();
+  showError();
+  choose(null);
+  const attempt = new XMLHttpRequest();
+  upload = attempt;
+  const bar = $("upload-progress");
+  const fail = (words) => showError(`cannot use ${file.name}: ${words}`);
+  bar.value = 0;
+  $("upload-label").textContent = `Uploading ${file.name}`;
+  $("upload-detail").textContent = "";
+  $("uploading").hidden = false;
+
+  attempt.upload.onprogress = ({ loaded, total }) => {
+    bar.value = (100 * loaded) / total;
+    $("upload-detail").textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
+  };
+  attempt.upload.onload = () => {
+    bar.removeAttribute("value");
+    $("upload-detail").textContent = "Checking the file…";
+  };
+  attempt.onload = () => {
+    const answer = attempt.response ?? {};
+    if (attempt.status >= 200 && attempt.status < 300 && answer.data) {
+      choose({ id: answer.data, name: file.name, columns: answer.columns, rows: answer.rows });
+    } else {
+      fail(answer.error ?? `the server answered with status ${attempt.status}`);
+    }
+  };
+  attempt.onerror = () =>
+    fail("the upload broke off; the connection may be lost or the file too large");
+  attempt.onloadend = () => {
+    if (upload === attempt) $("uploading").hidden = true;
+  };
+  attempt.open("POST", "/data");
+  attempt.responseType = "json";
+  attempt.setRequestHeader("Content-Type", "text/csv");
+  attempt.send(file);
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+
+// Starting a report -------------------------------------------------------------------------
+
+/** A start that was never answered: starting the same again must not make a second report. */
+let unanswered = null;
+
+async function start(event) {
+  event.preventDefault();
+  const [group_by, sum] = [$("group-by").value, $("sum").value];
+  if (group_by === sum) return showError("choose two different columns");
+  const body = JSON.stringify({ data: data.id, group_by, sum });
+  if (unanswered?.body !== body) unanswered = { body, key: newKey() };
+  const title = `${sum} by ${group_by} (${data.name})`;
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": unanswered.key };
+  showError();
+  $("start").disabled = true;
+  try {
+    const tell = ({ message }) => showError(`${message}; trying again`);
+    const options = { method: "POST", headers, body };
+    const { poll } = await insist("/get_report", options, tell, START_TRIES);
+    unanswered = null;
+    showError();
+    const job = jobs.find((known) => known.poll === poll) ?? add({ poll, title });
+    select(job);
+  } catch (error) {
+    if (error instanceof Refusal) unanswered = null;
+    showError(error.message);
+  } finally {
+    $("start").disabled = false;
+  }
+}
+
+function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// Following reports -------------------------------------------------------------------------
+
+const jobs = [];
+let current = null;
+let streams = 0;
+
+function add({ poll, title }) {
+  const job = { poll, title, answer: { status: "wait", state: "queued" } };
+  job.handle = new URL(poll, location.href).searchParams.get("handle");
+  jobs.unshift(job);
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(jobs.map(({ poll, title }) => ({ poll, title }))));
+  } catch {
+    // Without storage the list is gone after a reload; the reports are not.
+  }
+  watch(job);
+  return job;
+}
+
+const isFinal = (job) => job.answer.status !== "wait";
+
+function update(job, answer) {
+  job.answer = answer;
+  job.trouble = null;
+  show(job);
+}
+
+/** Listens to events, and asks when there are none, until the report is done. */
+async function watch(job) {
+  try {
+    while (!isFinal(job)) {
+      const heard = streams < MAX_STREAMS ? await listen(job) : 0;
+      if (isFinal(job)) return;
+      const tell = ({ message }) => {
+        job.trouble = message;
+        show(job);
+      };
+      update(job, await insist(job.poll + (heard ? "" : "&wait=20s"), {}, tell));
+      if (!isFinal(job)) await sleep(1000);
+    }
+  } catch (error) {
+    update(job, { status: "failed", error: error.message });
+  }
+}
+
+/** Resolves to how many events came before the stream ended. */
+function listen(job) {
+  return new Promise((resolve) => {
+    const stream = new EventSource(`/is_ready/events?handle=${encodeURIComponent(job.handle)}`);
+    let heard = 0;
+    streams += 1;
+    const end = () => {
+      stream.close();
+      streams -= 1;
+      resolve(heard);
+    };
+    stream.onerror = end;
+    stream.onmessage = (event) => {
+      heard += 1;
+      update(job, JSON.parse(event.data));
+      if (isFinal(job)) end();
+    };
+  });
+}
+
+async function cancel() {
+  const job = current;
+  job.cancelling = true;
+  show(job);
+  try {
+    const url = `/cancel?handle=${encodeURIComponent(job.handle)}`;
+    await insist(url, { method: "POST" }, () => {}, START_TRIES);
+  } catch (error) {
+    job.cancelling = false;
+    show(job);
+    showError(error.message);
+  }
+}
+
+// Showing reports ---------------------------------------------------------------------------
+
+function inWords({ answer, trouble, cancelling }) {
+  if (answer.status === "ready") return "Your report is ready.";
+  if (answer.status === "cancelled") return "Cancelled.";
+  if (answer.status === "failed") return "This report could not be made.";
+  if (trouble) return `${sentence(trouble)}; trying again.`;
+  if (cancelling) return "Cancelling…";
+  if (answer.state === "running") {
+    return answer.error ? `Attempt ${answer.attempt} after: ${answer.error}` : "Working on it…";
+  }
+  return answer.error ? `Trying again soon after: ${answer.error}` : "Waiting for its turn…";
+}
+
+function select(job) {
+  current = job;
+  showError(job.answer.status === "failed" ? job.answer.error : "");
+  $("current").hidden = false;
+  show(job);
+  $("current").scrollIntoView({ block: "nearest" });
+}
+
+function show(job) {
+  showList();
+  if (job !== current) return;
+  const { status, url, totals_url, error } = job.answer;
+  const { done, total, message } = job.answer.progress ?? {};
+  const bar = $("progress");
+  bar.hidden = status !== "wait" && status !== "ready";
+  if (status === "ready") bar.value = 1;
+  else if (total > 0) bar.value = Math.min(done / total, 1);
+  else bar.removeAttribute("value");
+
+  $("title").textContent = job.title;
+  setText($("status"), inWords(job));
+  const percent = total > 0 ? `${Math.floor((100 * done) / total)}%` : "";
+  const detail = [message, percent].filter(Boolean).join(" · ");
+  $("detail").textContent = status === "wait" ? detail : sentence(error ?? "");
+  link($("report-link"), url);
+  link($("totals-link"), totals_url);
+  $("cancel").hidden = status !== "wait";
+  $("cancel").disabled = Boolean(job.cancelling);
+  if (status === "failed") showError(error);
+}
+
+function showList() {
+  $("history").hidden = jobs.length === 0;
+  while ($("jobs").children.length < jobs.length) $("jobs").append(newEntry());
+  jobs.forEach((job, index) => {
+    const [title, state, report, totals] = $("jobs").children[index].children;
+    const { status, url, totals_url } = job.answer;
+    setText(title, job.title);
+    title.onclick = () => select(job);
+    title.setAttribute("aria-current", String(job === current));
+    setText(state, status === "ready" ? "" : inWords(job));
+    link(report, url);
+    link(totals, totals_url);
+  });
+}
+
+function newEntry() {
+  const make = (tag, set) => Object.assign(document.createElement(tag), set);
+  const entry = document.createElement("li");
+  entry.append(
+    make("button", { type: "button", className: "plain" }),
+    make("span", { className: "soft" }),
+    make("a", { textContent: "Report", target: "_blank", rel: "noopener" }),
+    make("a", { textContent: "Totals", download: "totals.csv" }),
+  );
+  return entry;
+}
+
+function link(anchor, url) {
+  anchor.hidden = !url;
+  if (url) anchor.href = url;
+  else anchor.removeAttribute("href");
+}
+
+/** Leaves unchanged text alone, so that a screen reader does not repeat it. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// Wiring ------------------------------------------------------------------------------------
+
+$("file").addEventListener("click", ({ target }) => (target.value = ""));
+$("file").addEventListener("change", ({ target }) => target.files[0] && uploadFile(target.files[0]));
+$("upload-stop").addEventListener("click", () => upload?.abort());
+$("use-sample").addEventListener("click", useSample);
+$("form").addEventListener("submit", start);
+$("cancel").addEventListener("click", cancel);
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    const over = kind === "dragover" && event.dataTransfer.types.includes("Files");
+    $("drop").classList.toggle("over", over);
+    if (kind === "drop" && event.dataTransfer.files[0]) uploadFile(event.dataTransfer.files[0]);
+  });
+}
+
+try {
+  JSON.parse(sessionStorage.getItem(STORE) ?? "[]").reverse().forEach(add);
+} catch {
+  // What is stored is of no use; the page starts with an empty list.
+}
+if (jobs.length > 0) select(jobs[0]);

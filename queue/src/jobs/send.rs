@@ -1,0 +1,246 @@
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use standfast_core::{Backoff, Context, Error, ErrorKind, JobId, SessionRef, Tick, saturating_add};
+
+use super::{Handle, Job, Jobs};
+use crate::envelope::Envelope;
+use crate::handle::StatusHandle;
+use crate::message::{Dedupe, OutgoingMessage, Priority, SendOutcome};
+use crate::status::{JobState, StatusUpdate};
+
+/// How often a send that failed for the moment is tried, with the same id.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a job was not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue or the status store failed. The job may have been sent all the same if the error
+    /// is retryable.
+    #[error(transparent)]
+    Backend(#[from] Error),
+    /// It is a duplicate of a job that nobody can wait for.
+    #[error("a duplicate of job {0}")]
+    Duplicate(JobId),
+    /// The queue holds as many messages as it may.
+    #[error("the queue is full")]
+    Full,
+}
+
+/// A job on its way: awaiting it sends it.
+///
+/// # What if the process dies?
+///
+/// First the status is stored as queued, then the message is sent, then the handle is returned.
+/// Between the first two, a status without a message is left, whose handle nobody has; with ids of
+/// the caller's choice (see [`id`](Self::id)) the repeated send completes it. So a handle that was
+/// given out always has a status.
+#[must_use = "a job is sent when this is awaited"]
+pub struct SendJob<J> {
+    jobs: Jobs,
+    job: J,
+    message: OutgoingMessage,
+    envelope: Envelope,
+    owner: Option<SessionRef>,
+}
+
+impl<J: Job> SendJob<J> {
+    pub(super) fn new(jobs: Jobs, job: J) -> Self {
+        let mut envelope = Envelope::new(J::KIND, "")
+            .with_version(J::VERSION)
+            .with_context(jobs.context().clone())
+            .with_handle(StatusHandle::random());
+        envelope.sent_at = jobs.clock().now();
+        // a message is complete only in `into_future`; until then it carries the options
+        let message = OutgoingMessage::new(Envelope::new("", ""));
+        Self { jobs, job, message, envelope, owner: None }
+    }
+
+    /// Not before `delay` has passed.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.message.delay = delay;
+        self
+    }
+
+    /// Only if no job of this key was sent within a day; otherwise the handle is that of the
+    /// earlier one.
+    pub fn dedupe(self, key: impl Into<Arc<str>>) -> Self {
+        self.dedupe_for(key, DAY)
+    }
+
+    /// Only if no job of this key was sent within `window`.
+    pub fn dedupe_for(mut self, key: impl Into<Arc<str>>, window: Duration) -> Self {
+        self.message.dedupe = Some(Dedupe::new(key, window));
+        self
+    }
+
+    /// How soon it is taken once it is ready.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.message.priority = priority;
+        self
+    }
+
+    /// In order behind the other jobs of `group`, one at a time.
+    pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.message.group = Some(group.into());
+        self
+    }
+
+    /// Dropped, and failed, if it has not begun within `span`.
+    pub fn drop_after(mut self, span: Duration) -> Self {
+        self.message.drop_after = Some(span);
+        self
+    }
+
+    /// Where it is sent from, instead of the context of the [`Jobs`].
+    pub fn context(mut self, context: Context) -> Self {
+        self.envelope.context = context;
+        self
+    }
+
+    /// Only this session may ask for the status.
+    pub fn owner(mut self, owner: impl Into<Option<SessionRef>>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Names the message and the status: a send repeated with the same names is the same job, for
+    /// as long as its message is queued or its status is kept.
+    pub fn id(mut self, id: JobId, handle: StatusHandle) -> Self {
+        self.envelope.id = id;
+        self.envelope.handle = Some(handle);
+        self
+    }
+
+    /// A header beyond the usual ones.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.envelope.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// The run of this kind that `tick` calls for: every instance that sends it sends the same
+    /// job, and a takeover of the tick does not send it again within a day.
+    pub fn for_tick(mut self, tick: &Tick) -> Self {
+        let id = JobId::derive(&tick.namespace, J::KIND, tick.at);
+        self.envelope.id = id;
+        self.dedupe(format!("tick:{id}"))
+    }
+
+    /// Sends it without a status: nobody can wait for it, and the store has nothing to keep.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not sent. A duplicate is an error here, since there is no handle to return.
+    pub async fn detached(mut self) -> Result<JobId, SendError> {
+        self.envelope.handle = None;
+        let (jobs, message) = self.message()?;
+        let id = message.envelope.id;
+        match send(&jobs, message).await? {
+            SendOutcome::Sent => Ok(id),
+            SendOutcome::Duplicate(original) => Err(SendError::Duplicate(original.id)),
+            SendOutcome::Full => Err(SendError::Full),
+            SendOutcome::Failed(error) => Err(error.into()),
+        }
+    }
+
+    fn message(self) -> Result<(Jobs, OutgoingMessage), SendError> {
+        let Self { jobs, job, mut message, mut envelope, .. } = self;
+        let body = serde_json::to_vec(&job).map_err(|error| {
+            Error::new(ErrorKind::Invalid, "jobs", "job.encode")
+                .with_detail(format!("a {} that JSON cannot express", J::KIND))
+                .with_source(error)
+        })?;
+        envelope.body = body.into();
+        message.envelope = Arc::new(envelope);
+        Ok((jobs, message))
+    }
+
+    async fn send(self) -> Result<Handle<J>, SendError> {
+        let owner = self.owner;
+        let (jobs, message) = self.message()?;
+        let Some(handle) = message.envelope.handle else {
+            return Err(Error::new(ErrorKind::Unexpected, "jobs", "job.send").into());
+        };
+        let mut queued = StatusUpdate::new(J::KIND, JobState::Queued).owner(owner);
+        if !message.delay.is_zero() {
+            queued = queued.retry_in(message.delay);
+        }
+        let status = Arc::clone(jobs.status());
+        let advance = retrying(&jobs, || status.advance(&handle, &queued, jobs.kept_for())).await?;
+        if !advance.is_applied() && advance.status().state.is_terminal() {
+            // the same names were sent before, and that job has ended
+            return Ok(Handle::new(handle, status, true));
+        }
+        let created = advance.is_applied();
+        let outcome = send(&jobs, message).await?;
+        let not_sent = match outcome {
+            SendOutcome::Sent => return Ok(Handle::new(handle, status, !created)),
+            SendOutcome::Duplicate(original) => match original.handle {
+                Some(known) if known == handle => return Ok(Handle::new(handle, status, true)),
+                Some(known) => Ok(Handle::new(known, Arc::clone(&status), true)),
+                None => Err(SendError::Duplicate(original.id)),
+            },
+            SendOutcome::Full => Err(SendError::Full),
+            SendOutcome::Failed(error) => Err(error.into()),
+        };
+        if created {
+            // nobody has this handle; if it stays behind, it expires by itself
+            if let Err(error) = status.remove(&handle).await {
+                tracing::warn!(%error, "the status of a job that was not sent stays behind");
+            }
+        }
+        not_sent
+    }
+}
+
+impl<J: Job> IntoFuture for SendJob<J> {
+    type Output = Result<Handle<J>, SendError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl<J: Job> fmt::Debug for SendJob<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendJob")
+            .field("kind", &J::KIND)
+            .field("id", &self.envelope.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends one message. Every try has the same id, so that together they are one send.
+async fn send(jobs: &Jobs, message: OutgoingMessage) -> Result<SendOutcome, Error> {
+    let batch = [message];
+    let outcomes = retrying(jobs, || jobs.queue().send(&batch)).await?;
+    let missing = || Error::new(ErrorKind::Unexpected, "jobs", "queue.send");
+    outcomes.into_iter().next().ok_or_else(missing)
+}
+
+async fn retrying<T, F>(jobs: &Jobs, mut call: impl FnMut() -> F + Send) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>> + Send,
+    T: Send,
+{
+    let mut attempt = 1;
+    loop {
+        match call().await {
+            Err(error) if error.is_retryable() && attempt < TRIES => {
+                let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
+                let clock = jobs.clock();
+                clock.sleep_until(saturating_add(clock.instant(), pause)).await;
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}

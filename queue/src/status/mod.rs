@@ -1,0 +1,376 @@
+//! What is known about a job: [`StatusStore`], [`JobStatus`] and the rule by which one follows the
+//! other.
+
+mod forward;
+mod memory;
+mod rule;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use standfast_core::{HealthCheck, Result, SessionRef};
+
+use crate::handle::StatusHandle;
+pub use memory::{MemoryStatusConfig, MemoryStatusStore};
+
+/// The largest checkpoint in bytes.
+pub const MAX_CHECKPOINT: usize = 64 * 1024;
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JobState {
+    /// Ended because somebody asked for it.
+    Cancelled,
+    /// Ended without a result.
+    Failed,
+    /// Waiting for a worker: for the first time, or again.
+    Queued,
+    /// With a worker.
+    Running,
+    /// Ended with a result.
+    Succeeded,
+}
+
+impl JobState {
+    /// Whether a run in this state has ended.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Failed | Self::Succeeded)
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Queued => 0,
+            Self::Running => 1,
+            Self::Cancelled | Self::Failed | Self::Succeeded => 2,
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How much is done, in units of the job's choice.
+    pub done: u64,
+    /// Out of how much, where that is known.
+    pub total: Option<u64>,
+    /// What is being done.
+    pub message: Option<String>,
+}
+
+impl Progress {
+    /// `done` out of `total`.
+    pub fn new(done: u64, total: impl Into<Option<u64>>) -> Self {
+        Self { done, total: total.into(), message: None }
+    }
+
+    /// Says what is being done.
+    #[must_use]
+    pub fn message(self, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..self }
+    }
+}
+
+/// Why a run, or an attempt of it, did not succeed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JobFailure {
+    /// What went wrong, in words for whoever waits.
+    pub message: String,
+    /// What else is known, such as the last lines a job process wrote, for whoever looks into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl JobFailure {
+    /// A failure in words for whoever waits.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), detail: None }
+    }
+
+    /// What else is known.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+}
+
+/// What is known about a job. Times are the store's.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JobStatus {
+    /// Where it stands.
+    pub state: JobState,
+    /// What kind of job it is.
+    pub kind: String,
+    /// Which run this is about, from 1.
+    pub run: u32,
+    /// Which attempt of the run, from 1.
+    pub attempt: u32,
+    /// Which delivery of the run, from 1, counted as an attempt or not.
+    pub delivery: u32,
+    /// How far it is.
+    pub progress: Progress,
+    /// Where the next attempt goes on; at most [`MAX_CHECKPOINT`] bytes.
+    pub checkpoint: Option<Bytes>,
+    /// What came of it, in `Succeeded`.
+    pub result: Option<Value>,
+    /// What went wrong: in `Failed`, why it ended; before, what the last attempt said.
+    pub error: Option<JobFailure>,
+    /// Who may ask, where that is restricted.
+    pub owner: Option<SessionRef>,
+    /// Whether somebody asked the running job to end.
+    pub cancel_requested: bool,
+    /// When the handle was first known.
+    pub created_at: DateTime<Utc>,
+    /// When the run first ran.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the run ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When the next attempt is due, while it waits for one.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// When this status last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Differs from every earlier version of this handle's status.
+    pub version: u64,
+}
+
+/// A step of a job's status. What is `None` stays as it is within a run.
+///
+/// ```
+/// use standfast_queue::{JobState, Progress, StatusUpdate};
+///
+/// let update = StatusUpdate::new("report", JobState::Running).progress(Progress::new(3, 10));
+/// assert_eq!((update.run, update.attempt, update.delivery), (1, 1, 1));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StatusUpdate {
+    /// The state after the step.
+    pub state: JobState,
+    /// What kind of job it is.
+    pub kind: String,
+    /// Which run, from 1.
+    pub run: u32,
+    /// Which attempt of the run, from 1.
+    pub attempt: u32,
+    /// Which delivery of the run, from 1, counted as an attempt or not.
+    pub delivery: u32,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// Where the next attempt goes on.
+    pub checkpoint: Option<Bytes>,
+    /// What came of it.
+    pub result: Option<Value>,
+    /// What went wrong.
+    pub error: Option<JobFailure>,
+    /// Who may ask.
+    pub owner: Option<SessionRef>,
+    /// How long until the next attempt is due.
+    pub retry_in: Option<Duration>,
+}
+
+impl StatusUpdate {
+    /// The first delivery of the first run of a job of `kind`, in `state`.
+    pub fn new(kind: impl Into<String>, state: JobState) -> Self {
+        Self {
+            state,
+            kind: kind.into(),
+            run: 1,
+            attempt: 1,
+            delivery: 1,
+            progress: None,
+            checkpoint: None,
+            result: None,
+            error: None,
+            owner: None,
+            retry_in: None,
+        }
+    }
+
+    /// Which run, attempt and delivery the step belongs to, each from 1.
+    #[must_use]
+    pub fn execution(self, run: u32, attempt: u32, delivery: u32) -> Self {
+        Self { run, attempt, delivery, ..self }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(self, progress: Progress) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
+    /// Where the next attempt goes on.
+    #[must_use]
+    pub fn checkpoint(self, checkpoint: impl Into<Bytes>) -> Self {
+        Self { checkpoint: Some(checkpoint.into()), ..self }
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn result(self, result: Value) -> Self {
+        Self { result: Some(result), ..self }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn error(self, error: JobFailure) -> Self {
+        Self { error: Some(error), ..self }
+    }
+
+    /// Who may ask.
+    #[must_use]
+    pub fn owner(self, owner: Option<SessionRef>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// How long until the next attempt is due.
+    #[must_use]
+    pub fn retry_in(self, delay: Duration) -> Self {
+        Self { retry_in: Some(delay), ..self }
+    }
+}
+
+/// What became of a step.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Advance {
+    /// It is stored; this is the status now.
+    Applied(Arc<JobStatus>),
+    /// Something later is stored already; this is it, unchanged.
+    Refused(Arc<JobStatus>),
+}
+
+impl Advance {
+    /// The status that is stored now, whoever stored it.
+    pub fn status(&self) -> &Arc<JobStatus> {
+        match self {
+            Self::Applied(status) | Self::Refused(status) => status,
+        }
+    }
+
+    /// Whether the step was stored.
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied(_))
+    }
+}
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// It had not begun, and will not.
+    Cancelled,
+    /// It has ended already.
+    Finished,
+    /// It is running and will see the request.
+    Requested,
+    /// Nobody knows the handle.
+    Unknown,
+}
+
+/// What a status backend can do. Constant for the life of the value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StatusCapabilities {
+    /// The backend's name, as errors and metrics show it.
+    pub backend: &'static str,
+    /// The longest wait in one call; longer ones are shortened to it.
+    pub max_wait: Duration,
+}
+
+impl StatusCapabilities {
+    /// Waits of any length.
+    pub fn all(backend: &'static str) -> Self {
+        Self { backend, max_wait: Duration::MAX }
+    }
+}
+
+/// The statuses of jobs, by handle.
+///
+/// # Contract
+///
+/// - **T1** Steps are ordered by (run, delivery, rank of the state, units done). A step that is
+///   not later than what is stored is refused and changes nothing, decided in one step with the
+///   write. Ranks: queued, running, ended.
+/// - **T2** Within a run, an ended state is never left. A new run leaves it.
+/// - **T3** The first step of a handle creates it, whatever its state.
+/// - **T4** Progress and checkpoint last as long as their run; progress starts anew with each
+///   delivery, the checkpoint is handed on to it.
+/// - **T5** `keep_for` bounds the life of an ended status only; others live as long as their
+///   message may, 30 days at least.
+/// - **T6** A waiter is woken by the next version, by removal and by its timeout, and by nothing else.
+/// - **T7** A request to cancel ends a job that is queued, is a flag on one that runs, and changes
+///   nothing on one that has ended.
+/// - **T8** Versions of one handle's status differ.
+///
+/// # What if the process dies?
+///
+/// Each method is one step at the store: it happened or it did not. The order between a status and
+/// its message is the caller's: status first, then send, so that no message is without a status;
+/// settle last, so that no status stays behind a settled message.
+#[async_trait]
+pub trait StatusStore: HealthCheck + Debug + Send + Sync + 'static {
+    /// What this backend can do.
+    fn capabilities(&self) -> StatusCapabilities;
+
+    /// Applies `update` if it is later than what is stored; an ended status is kept for
+    /// `keep_for`.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` for a checkpoint over [`MAX_CHECKPOINT`]; what the backend meets. After an error
+    /// the step may have happened; repeating it is harmless.
+    async fn advance(
+        &self,
+        handle: &StatusHandle,
+        update: &StatusUpdate,
+        keep_for: Duration,
+    ) -> Result<Advance>;
+
+    /// The status; `None` when the handle is not known, or not any more.
+    ///
+    /// # Errors
+    ///
+    /// What the backend meets.
+    async fn get(&self, handle: &StatusHandle) -> Result<Option<Arc<JobStatus>>>;
+
+    /// Waits until the version of the status is not `seen` any more, at most `timeout`, and
+    /// returns the status as it is then.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Errors
+    ///
+    /// What the backend meets.
+    async fn wait(
+        &self,
+        handle: &StatusHandle,
+        seen: u64,
+        timeout: Duration,
+    ) -> Result<Option<Arc<JobStatus>>>;
+
+    /// Asks the job to end.
+    ///
+    /// # Errors
+    ///
+    /// What the backend meets. Repeating it is harmless.
+    async fn request_cancel(&self, handle: &StatusHandle) -> Result<CancelOutcome>;
+
+    /// Forgets the handle and says whether it was known.
+    ///
+    /// # Errors
+    ///
+    /// What the backend meets.
+    async fn remove(&self, handle: &StatusHandle) -> Result<bool>;
+}

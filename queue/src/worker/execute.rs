@@ -1,0 +1,455 @@
+//! One delivery, from the receive to the settlement.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde_json::Value;
+use standfast_core::{Backoff, saturating_add};
+
+use super::context::CancelReason;
+use super::error::Verdict;
+use super::kind::{Admission, Kind};
+use super::run::{Runner, Source};
+use super::settle::{Unsaid, advance, settle};
+use super::{JobContext, JobError, JobRequest};
+use crate::delivery::Settlement;
+use crate::status::{JobFailure, JobState, JobStatus, StatusUpdate};
+
+const UNKNOWN_KIND: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// How an execution ended.
+enum Ended {
+    /// The handler returned or panicked.
+    Returned(Result<Value, JobError>),
+    /// The handler was asked to end and did not within its grace.
+    Abandoned,
+}
+
+/// What is said about an execution: a step of the status, then the settlement of the delivery.
+struct Conclusion {
+    update: StatusUpdate,
+    settlement: Settlement,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Cancelled,
+    Dead,
+    Released,
+    Retried,
+    Skipped,
+    Succeeded,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+            Self::Released => "released",
+            Self::Retried => "retried",
+            Self::Skipped => "skipped",
+            Self::Succeeded => "succeeded",
+        }
+    }
+}
+
+impl Runner {
+    /// Sees one delivery through.
+    pub(super) async fn execute(&self, source: &Source, context: JobContext) {
+        let envelope = Arc::clone(context.envelope());
+        let kind = self.kinds.get(&*envelope.kind).filter(|kind| kind.version >= envelope.version);
+        let Some(kind) = kind else { return self.pass_on(source, &context).await };
+        let admitted = match kind.admit(self.clock.instant()) {
+            Admission::Admitted(running) => running,
+            Admission::Later(delay) => return self.release(source, &context, delay).await,
+        };
+        // from here on the context carries the checkpoint, which only the status knows
+        let Some(context) = self.begin(source, context).await else {
+            return kind.note_nothing();
+        };
+        let began = self.clock.instant();
+        let ended = self.run_handler(source, kind, &context).await;
+        drop(admitted);
+        let took = self.clock.instant().saturating_duration_since(began);
+        let conclusion = self.conclude(kind, &context, ended);
+        metrics::histogram!("standfast_job_seconds", "kind" => envelope.kind.clone())
+            .record(took.as_secs_f64());
+        self.finish(source, &context, conclusion).await;
+    }
+
+    /// Says that the job runs. `None` when it must not: another worker has it, it has ended, or
+    /// that could not be found out.
+    async fn begin(&self, source: &Source, context: JobContext) -> Option<JobContext> {
+        let update = self.update(&context, JobState::Running);
+        let advanced = match advance(&source.jobs, &context, &update, &self.release).await {
+            Ok(None) => return Some(context),
+            Ok(Some(advanced)) => advanced,
+            Err(unsaid) => {
+                self.give_up(&context, unsaid, "the status `running` was not stored");
+                source.leases.forget(&context);
+                return None;
+            }
+        };
+        let status = Arc::clone(advanced.status());
+        if advanced.is_applied() {
+            let checkpoint = status.checkpoint.clone();
+            let context = source.with_checkpoint(context, checkpoint);
+            if status.cancel_requested {
+                context.cancel(CancelReason::Requested);
+            }
+            return Some(context);
+        }
+        self.skip(source, &context, &status).await;
+        None
+    }
+
+    /// Settles a delivery whose status says that there is nothing to run.
+    async fn skip(&self, source: &Source, context: &JobContext, status: &JobStatus) {
+        let settlement = match status.state {
+            // the worker before died between the status and the settlement
+            JobState::Succeeded | JobState::Cancelled => Settlement::Ack,
+            JobState::Failed => {
+                let failure = status.error.as_ref().map(|failure| failure.message.clone());
+                Settlement::DeadLetter { reason: failure.unwrap_or_default() }
+            }
+            // a later delivery runs: this one has lost its lease without knowing it yet
+            JobState::Queued | JobState::Running => return source.leases.forget(context),
+        };
+        self.settle(source, context, settlement, Outcome::Skipped).await;
+    }
+
+    /// Runs the handler next to what has to go on meanwhile: progress, requests to cancel, time.
+    async fn run_handler(&self, source: &Source, kind: &Kind, context: &JobContext) -> Ended {
+        let request = JobRequest { context: context.clone() };
+        let answer = AssertUnwindSafe(async { (kind.handler)(request).await }).catch_unwind();
+        tokio::pin!(answer);
+        let companion = self.accompany(source, context);
+        tokio::pin!(companion);
+        let time_limit =
+            kind.config.timeout.map(|limit| saturating_add(self.clock.instant(), limit));
+        let time_is_up = async {
+            match time_limit {
+                Some(at) => self.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Ended::Returned(flatten(answer)),
+            () = &mut companion => {}
+            () = context.cancelled() => {}
+            () = self.release.cancelled() => {
+                context.cancel(CancelReason::Shutdown);
+                return Ended::Abandoned;
+            }
+            () = time_is_up => context.cancel(CancelReason::TimedOut),
+        }
+        // asked to end: until the grace is over, or the lease if it is lost
+        let grace = saturating_add(self.clock.instant(), self.config.cancel_grace);
+        let end = match context.cancel_reason() {
+            Some(CancelReason::LeaseLost) => grace.min(context.lease_deadline()),
+            _ => grace,
+        };
+        tokio::select! {
+            biased;
+            answer = &mut answer => Ended::Returned(flatten(answer)),
+            () = self.clock.sleep_until(end) => Ended::Abandoned,
+            () = self.release.cancelled() => Ended::Abandoned,
+        }
+    }
+
+    /// Stores what the handler tells and hears requests to cancel; never ends.
+    async fn accompany(&self, source: &Source, context: &JobContext) {
+        let Some(handle) = context.envelope().handle else {
+            return std::future::pending().await;
+        };
+        let tell = async {
+            loop {
+                context.news().await;
+                let next = saturating_add(self.clock.instant(), self.config.progress_interval);
+                self.store_told(source, context).await;
+                self.clock.sleep_until(next).await;
+            }
+        };
+        let hear = async {
+            let mut seen = 0;
+            loop {
+                match source.jobs.status().wait(&handle, seen, Duration::from_secs(60)).await {
+                    Ok(Some(status)) => {
+                        let same_run = status.run == context.run();
+                        if status.cancel_requested && same_run {
+                            context.cancel(CancelReason::Requested);
+                        }
+                        seen = status.version;
+                    }
+                    // forgotten, or not to be asked: nobody can cancel it now
+                    Ok(None) | Err(_) => {
+                        let next = saturating_add(self.clock.instant(), Duration::from_secs(5));
+                        self.clock.sleep_until(next).await;
+                    }
+                }
+            }
+        };
+        tokio::join!(tell, hear);
+    }
+
+    /// Takes along what the handler told. What cannot be stored now is told again by the next
+    /// report, or by the conclusion.
+    async fn store_told(&self, source: &Source, context: &JobContext) {
+        let told = context.take_told();
+        if told.is_empty() {
+            return;
+        }
+        let mut update = self.update(context, JobState::Running);
+        (update.progress, update.checkpoint) = (told.progress, told.checkpoint.clone());
+        if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
+            self.give_up(context, unsaid, "progress was not stored");
+        }
+    }
+
+    /// What to say about an execution that ended so.
+    fn conclude(&self, kind: &Kind, context: &JobContext, ended: Ended) -> Conclusion {
+        let reason = context.cancel_reason();
+        let now = self.clock.instant();
+        let error = match (ended, reason) {
+            (Ended::Returned(Ok(result)), _) => {
+                kind.note(false, now);
+                return Conclusion {
+                    update: self.last_update(context, JobState::Succeeded).result(result),
+                    settlement: Settlement::Ack,
+                    outcome: Outcome::Succeeded,
+                };
+            }
+            (Ended::Returned(Err(error)), None) => error,
+            (_, Some(CancelReason::Requested)) => JobError::cancelled("cancelled on request"),
+            (_, Some(CancelReason::TimedOut)) => {
+                let limit = kind.config.timeout.unwrap_or_default();
+                JobError::retry(format!("took longer than {limit:?}"))
+            }
+            // lost or not, the store decides whether this is still ours to give back
+            (_, Some(CancelReason::LeaseLost | CancelReason::Shutdown))
+            | (Ended::Abandoned, None) => JobError::snooze(Duration::ZERO),
+        };
+        match error.verdict {
+            Verdict::Cancelled => {
+                kind.note_nothing();
+                Conclusion {
+                    update: self.last_update(context, JobState::Cancelled).error(error.failure),
+                    settlement: Settlement::Ack,
+                    outcome: Outcome::Cancelled,
+                }
+            }
+            Verdict::Snooze(delay) => {
+                kind.note_nothing();
+                self.again(context, delay, None)
+            }
+            Verdict::Dead => {
+                kind.note_nothing();
+                self.bury(context, error.failure)
+            }
+            Verdict::Retry | Verdict::RetryIn(_) => {
+                if kind.note(true, now) {
+                    let pause = kind.config.breaker_pause;
+                    tracing::warn!(kind = %context.envelope().kind, ?pause, "keeps failing; paused");
+                    metrics::counter!("standfast_breaker_opened_total",
+                        "kind" => context.envelope().kind.clone())
+                    .increment(1);
+                }
+                let policy = &kind.config.retry;
+                if let Some(why) = policy.exhausted(context.received(), &*self.clock) {
+                    let message = format!("{} ({why})", error.failure.message);
+                    return self.bury(context, JobFailure { message, ..error.failure });
+                }
+                let delay = match error.verdict {
+                    Verdict::RetryIn(delay) => delay,
+                    _ => policy.backoff.next(context.attempt()),
+                };
+                self.again(context, delay, Some(error.failure))
+            }
+        }
+    }
+
+    /// Run it again after `delay`: as another attempt if there was a failure.
+    fn again(
+        &self,
+        context: &JobContext,
+        delay: Duration,
+        failure: Option<JobFailure>,
+    ) -> Conclusion {
+        let received = context.received();
+        let counted = failure.is_some();
+        let attempt = received.attempt + u32::from(counted);
+        let mut update = self
+            .last_update(context, JobState::Queued)
+            .execution(context.run(), attempt, received.delivery + 1)
+            .retry_in(delay);
+        update.error.clone_from(&failure);
+        // progress belongs to the delivery that ended
+        update.progress = None;
+        let error = failure.map(|failure| failure.message);
+        let outcome = if counted { Outcome::Retried } else { Outcome::Released };
+        let settlement = Settlement::Release { delay, counted, error };
+        Conclusion { update, settlement, outcome }
+    }
+
+    fn bury(&self, context: &JobContext, failure: JobFailure) -> Conclusion {
+        Conclusion {
+            settlement: Settlement::DeadLetter { reason: failure.message.clone() },
+            update: self.last_update(context, JobState::Failed).error(failure),
+            outcome: Outcome::Dead,
+        }
+    }
+
+    /// Says what is to be said: first the status, then the settlement.
+    ///
+    /// Dies before: the lease runs out, the job runs again. Dies between: the next worker finds the
+    /// status ended and settles accordingly, or finds it queued and runs it. Dies after: all said.
+    async fn finish(&self, source: &Source, context: &JobContext, conclusion: Conclusion) {
+        let Conclusion { mut update, mut settlement, mut outcome } = conclusion;
+        match advance(&source.jobs, context, &update, &self.release).await {
+            Ok(_) => {}
+            Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
+                // the result is what the job was for: without it the job has failed
+                let failure = JobFailure::new(format!("the result was not stored: {error}"));
+                let burial = self.bury(context, failure);
+                (update, settlement, outcome) = (burial.update, burial.settlement, burial.outcome);
+                if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
+                    self.give_up(context, unsaid, "the failure was not stored");
+                }
+            }
+            Err(unsaid) => {
+                self.give_up(context, unsaid, "the end was not stored; the job will run again");
+                source.leases.forget(context);
+                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        self.settle(source, context, settlement, outcome).await;
+    }
+
+    async fn settle(
+        &self,
+        source: &Source,
+        context: &JobContext,
+        settlement: Settlement,
+        outcome: Outcome,
+    ) {
+        source.leases.forget(context);
+        let settled =
+            settle(&source.settles, &*self.clock, context, settlement, &self.release).await;
+        let outcome = match settled {
+            Ok(true) => {
+                self.counter(outcome).fetch_add(1, Ordering::Relaxed);
+                outcome.name()
+            }
+            Ok(false) => {
+                let id = context.envelope().id;
+                tracing::warn!(%id, "settled too late: the message will be or was delivered again");
+                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                "lost"
+            }
+            Err(unsaid) => {
+                self.give_up(context, unsaid, "not settled; the message will be delivered again");
+                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                "lost"
+            }
+        };
+        let kind = context.envelope().kind.clone();
+        metrics::counter!("standfast_jobs_total", "kind" => kind, "outcome" => outcome)
+            .increment(1);
+    }
+
+    fn counter(&self, outcome: Outcome) -> &AtomicU64 {
+        let counters = &self.counters;
+        match outcome {
+            Outcome::Cancelled => &counters.cancelled,
+            Outcome::Dead => &counters.dead,
+            Outcome::Released => &counters.released,
+            Outcome::Retried => &counters.retried,
+            Outcome::Skipped => &counters.skipped,
+            Outcome::Succeeded => &counters.succeeded,
+        }
+    }
+
+    /// Gives a delivery back uncounted, before anything was said about it.
+    pub(super) async fn release(&self, source: &Source, context: &JobContext, delay: Duration) {
+        let settlement = Settlement::Release { delay, counted: false, error: None };
+        self.settle(source, context, settlement, Outcome::Released).await;
+    }
+
+    /// A kind or version that this worker does not know: others may, while a deploy rolls.
+    async fn pass_on(&self, source: &Source, context: &JobContext) {
+        let (envelope, received) = (context.envelope(), context.received());
+        let age = (self.clock.now() - received.due_at).to_std().unwrap_or_default();
+        let what = format!("version {} of `{}`", envelope.version, envelope.kind);
+        metrics::counter!("standfast_unknown_kind_total", "kind" => envelope.kind.clone())
+            .increment(1);
+        if age > self.config.unknown_for {
+            let failure = JobFailure::new(format!("no worker knows {what}"));
+            let conclusion = self.bury(context, failure);
+            return self.finish(source, context, conclusion).await;
+        }
+        tracing::info!(id = %envelope.id, what, "unknown here, passed on");
+        let delay = UNKNOWN_KIND.next(received.delivery);
+        self.release(source, context, delay).await;
+    }
+
+    fn update(&self, context: &JobContext, state: JobState) -> StatusUpdate {
+        let (envelope, received) = (context.envelope(), context.received());
+        StatusUpdate::new(envelope.kind.clone(), state).execution(
+            envelope.run,
+            received.attempt,
+            received.delivery,
+        )
+    }
+
+    /// An update with what the handler told last.
+    fn last_update(&self, context: &JobContext, state: JobState) -> StatusUpdate {
+        let told = context.take_told();
+        let mut update = self.update(context, state);
+        (update.progress, update.checkpoint) = (told.progress, told.checkpoint);
+        update
+    }
+
+    fn give_up(&self, context: &JobContext, unsaid: Unsaid, what: &'static str) {
+        let envelope = context.envelope();
+        match unsaid {
+            Unsaid::Refused(error) => tracing::error!(id = %envelope.id, %error, "{what}"),
+            Unsaid::TooLate => tracing::error!(id = %envelope.id, "{what}: the lease has ended"),
+        }
+    }
+}
+
+impl Source {
+    /// The context with what an earlier delivery left, its lease kept on.
+    fn with_checkpoint(&self, context: JobContext, checkpoint: Option<Bytes>) -> JobContext {
+        if checkpoint.is_none() {
+            return context;
+        }
+        let again =
+            JobContext::new(context.received().clone(), checkpoint, Some(self.jobs.clone()));
+        again.extend_lease(context.lease_deadline());
+        self.leases.keep(&again);
+        again
+    }
+}
+
+fn flatten(
+    answer: Result<Result<Value, JobError>, Box<dyn Any + Send>>,
+) -> Result<Value, JobError> {
+    answer.unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(JobError::retry(format!("the handler panicked: {message}")))
+    })
+}
