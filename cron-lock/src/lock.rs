@@ -126,10 +126,7 @@ pub trait CronLock: HealthCheck + Debug + Send + Sync + 'static {
 macro_rules! forward {
     ($pointer:ident) => {
         #[async_trait]
-        impl<L: CronLock + ?Sized> CronLock for $pointer<L>
-        where
-            $pointer<L>: HealthCheck,
-        {
+        impl<L: CronLock + ?Sized> CronLock for $pointer<L> {
             fn namespace(&self) -> &str {
                 (**self).namespace()
             }

@@ -149,10 +149,7 @@ pub trait SessionHandler: HealthCheck + Debug + Send + Sync + 'static {
 macro_rules! forward {
     ($pointer:ident) => {
         #[async_trait]
-        impl<H: SessionHandler + ?Sized> SessionHandler for $pointer<H>
-        where
-            $pointer<H>: HealthCheck,
-        {
+        impl<H: SessionHandler + ?Sized> SessionHandler for $pointer<H> {
             fn capabilities(&self) -> SessionCapabilities {
                 (**self).capabilities()
             }
