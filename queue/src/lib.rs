@@ -13,6 +13,7 @@ mod message;
 mod queue;
 mod receipt;
 pub mod status;
+pub mod wrap;
 
 pub use admin::{Leased, QueueAdmin};
 pub use capabilities::QueueCapabilities;
