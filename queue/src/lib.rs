@@ -13,6 +13,8 @@ mod message;
 mod queue;
 mod receipt;
 pub mod status;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod wrap;
 
 pub use admin::{Leased, QueueAdmin};

@@ -57,13 +57,8 @@ type Reply<C> = oneshot::Sender<Answer<C>>;
 impl<C: Call, Q: Queue> Lane<C, Q> {
     pub(super) fn new(call: C, queue: Arc<Q>, config: &CoalescingConfig) -> Self {
         let max = queue.capabilities().max_batch;
-        let state = State {
-            waiting: VecDeque::new(),
-            entries: 0,
-            bytes: 0,
-            flying: 0,
-            lingering: false,
-        };
+        let state =
+            State { waiting: VecDeque::new(), entries: 0, bytes: 0, flying: 0, lingering: false };
         Self(Arc::new(Shared {
             call,
             queue,
@@ -161,7 +156,11 @@ impl<C: Call, Q: Queue> Shared<C, Q> {
     }
 
     /// Leaves entries to the next flight, and starts one if none is on its way back.
-    fn wait(self: &Arc<Self>, entries: Vec<C::Entry>, bytes: usize) -> oneshot::Receiver<Answer<C>> {
+    fn wait(
+        self: &Arc<Self>,
+        entries: Vec<C::Entry>,
+        bytes: usize,
+    ) -> oneshot::Receiver<Answer<C>> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.lock();
         state.entries += entries.len();

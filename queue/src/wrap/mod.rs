@@ -25,5 +25,5 @@ mod traced_status;
 pub use coalescing::{Coalescing, CoalescingConfig};
 pub use prioritized::Prioritized;
 pub use sharded::Sharded;
-//pub use traced::Traced;
-//pub use traced_status::TracedStatus;
+pub use traced::Traced;
+pub use traced_status::TracedStatus;

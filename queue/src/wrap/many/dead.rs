@@ -84,8 +84,8 @@ impl<Q: Queue, R: Route> Many<Q, R> {
             Error::new(ErrorKind::Invalid, self.0.backend(), "queue.list_dead_letters")
                 .with_detail("a page token of another queue")
         };
-        let positions: Vec<Position> = serde_json::from_str(token.as_str())
-            .map_err(|error| invalid().with_source(error))?;
+        let positions: Vec<Position> =
+            serde_json::from_str(token.as_str()).map_err(|error| invalid().with_source(error))?;
         if positions.len() == queues { Ok(positions) } else { Err(invalid()) }
     }
 
@@ -116,9 +116,9 @@ impl<Q: Queue, R: Route> Many<Q, R> {
     ) -> Result<Vec<DeadLetter>> {
         let pages = |limits: Vec<usize>| {
             let pages = positions.iter().zip(limits).enumerate();
-            try_join_all(pages.map(|(queue, (position, limit))| {
-                self.page(queue, filter, position, limit)
-            }))
+            try_join_all(
+                pages.map(|(queue, (position, limit))| self.page(queue, filter, position, limit)),
+            )
         };
         let seen = pages(vec![limit; self.queues().len()]).await?;
         let mut oldest: Vec<_> = seen

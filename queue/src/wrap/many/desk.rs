@@ -149,9 +149,8 @@ impl Desk {
 
     /// When the first queue that failed may be tried again.
     pub(super) fn next_probe(&self) -> Option<Instant> {
-        let resting = self.lines.iter().filter(|line| {
-            line.failure.is_some() && line.polled_until.is_none()
-        });
+        let resting =
+            self.lines.iter().filter(|line| line.failure.is_some() && line.polled_until.is_none());
         resting.filter_map(|line| line.skip_until).min()
     }
 
@@ -193,9 +192,9 @@ impl Desk {
 
     /// Takes back the deliveries of these tickets, or all of them, that nobody has taken.
     pub(super) fn unpark(&mut self, tickets: Option<&[u64]>) -> Vec<Received> {
-        let (back, stay) = std::mem::take(&mut self.parked).into_iter().partition(|parked| {
-            tickets.is_none_or(|tickets| tickets.contains(&parked.ticket))
-        });
+        let (back, stay) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked| tickets.is_none_or(|tickets| tickets.contains(&parked.ticket)));
         self.parked = stay;
         let back: Vec<Parked> = back;
         back.into_iter().map(|parked| parked.received).collect()

@@ -132,7 +132,10 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
             match answer {
                 Ok(outcomes) => placed.extend(share.positions.into_iter().zip(outcomes)),
                 Err(error) => placed.extend(
-                    share.positions.into_iter().map(|position| (position, C::failed(error.clone()))),
+                    share
+                        .positions
+                        .into_iter()
+                        .map(|position| (position, C::failed(error.clone()))),
                 ),
             }
         }

@@ -78,10 +78,8 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
         if late.is_empty() {
             return;
         }
-        let batch: Vec<_> = late
-            .into_iter()
-            .map(|received| (received.receipt, Settlement::release()))
-            .collect();
+        let batch: Vec<_> =
+            late.into_iter().map(|received| (received.receipt, Settlement::release())).collect();
         match self.settle(&batch).await {
             Ok(outcomes) => {
                 for (outcome, (receipt, _)) in outcomes.iter().zip(&batch) {
