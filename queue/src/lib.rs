@@ -18,7 +18,10 @@ mod receipt;
 pub mod status;
 #[cfg(feature = "subprocess")]
 pub mod subprocess;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod worker;
+pub mod wrap;
 
 pub use admin::{Leased, QueueAdmin};
 pub use capabilities::QueueCapabilities;

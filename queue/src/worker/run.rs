@@ -20,6 +20,7 @@ use crate::envelope::Envelope;
 use crate::jobs::Jobs;
 use crate::queue::Queue;
 use crate::status::{JobFailure, JobState, StatusUpdate};
+use crate::wrap::Coalescing;
 
 const BETWEEN_RECEIVES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
@@ -61,7 +62,7 @@ impl Runner {
         let sources = sources
             .into_iter()
             .map(|(jobs, weight)| {
-                let settles = Arc::clone(jobs.queue());
+                let settles = Arc::new(Coalescing::new(Arc::clone(jobs.queue())));
                 let (leases, backlog) = (Leases::default(), AtomicUsize::new(0));
                 Arc::new(Source { jobs, leases, settles, weight, backlog })
             })
