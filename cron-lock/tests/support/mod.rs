@@ -54,6 +54,6 @@ impl CronLockHarness for Memory {
     }
 
     fn lease(&self) -> Duration {
-        if self.manual.is_some() { Duration::from_secs(30) } else { Duration::from_millis(200) }
+        if self.manual.is_some() { Duration::from_secs(30) } else { Duration::from_millis(300) }
     }
 }

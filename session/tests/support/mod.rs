@@ -41,6 +41,6 @@ impl SessionHarness for Memory {
     }
 
     fn unit(&self) -> Duration {
-        if self.0.is_some() { Duration::from_secs(10) } else { Duration::from_millis(100) }
+        if self.0.is_some() { Duration::from_secs(10) } else { Duration::from_millis(200) }
     }
 }
