@@ -13,6 +13,8 @@ mod message;
 mod queue;
 mod receipt;
 pub mod status;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use admin::{Leased, QueueAdmin};
 pub use capabilities::QueueCapabilities;
