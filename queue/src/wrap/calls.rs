@@ -180,4 +180,26 @@ mod tests {
             assert_eq!(limits.fit::<SendCall>(&entries[from..]), fits, "{limits:?} from {from}");
         }
     }
+    #[cfg(feature = "testkit")]
+    #[tokio::test]
+    async fn an_error_ends_the_chunks_and_leaves_earlier_outcomes_alone() {
+        use crate::memory::MemoryQueue;
+        use crate::testkit::{Fault, Faulty, QueueOperation};
+
+        let batch: Vec<_> =
+            (0..7).map(|_| OutgoingMessage::new(Envelope::new("mail", ""))).collect();
+        let limits = Limits { entries: 3, bytes: usize::MAX };
+        for (fails, sent, calls) in [(None, 7, 3), (Some(1), 3, 2), (Some(2), 6, 3)] {
+            let queue = Faulty::new(MemoryQueue::new());
+            if let Some(fails) = fails {
+                let error = Error::new(ErrorKind::Unavailable, "memory", "queue.send");
+                let before = std::iter::repeat_n(Fault::None, fails);
+                queue.script(QueueOperation::Send, before.chain([Fault::ErrorBefore(error)]));
+            }
+            let outcomes = in_chunks(&SendCall, &queue, &batch, limits).await.unwrap();
+            let is_sent: Vec<_> = outcomes.iter().map(SendOutcome::is_sent).collect();
+            assert_eq!(is_sent, (0..7).map(|entry| entry < sent).collect::<Vec<_>>());
+            assert_eq!(queue.calls(QueueOperation::Send), calls);
+        }
+    }
 }
