@@ -19,6 +19,7 @@
 
 mod cases;
 mod dice;
+mod fake;
 mod faulty;
 mod harness;
 mod memory;
@@ -29,6 +30,7 @@ pub use cases::{QueueCase, StatusCase, guarantee_table, queue_case, status_case}
 #[doc(hidden)]
 pub use cases::{run_queue_case, run_status_case};
 pub use dice::Dice;
+pub use fake::{QueueFake, inline};
 pub use faulty::{Fault, Faulty, FaultyStatus, Gate, QueueOperation, StatusOperation};
 pub use harness::{IntoQueueHarness, IntoStatusHarness, QueueHarness, QueueSetup, StatusHarness};
 pub use memory::MemoryHarness;

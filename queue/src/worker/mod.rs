@@ -214,6 +214,13 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         });
     }
 
+    /// Where its first jobs come from.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn jobs(&self) -> &Jobs {
+        // invariant: a worker is made from its first source
+        &self.sources[0].0
+    }
+
     /// Runs what can be received now, one job after the other, until there is nothing left; for
     /// tests.
     pub async fn drain(&self) -> WorkerReport {

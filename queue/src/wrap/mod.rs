@@ -27,3 +27,6 @@ pub use prioritized::Prioritized;
 pub use sharded::Sharded;
 pub use traced::Traced;
 pub use traced_status::TracedStatus;
+
+#[cfg(feature = "testkit")]
+pub(crate) use delegate::delegate_operators;
