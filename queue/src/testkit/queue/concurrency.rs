@@ -313,8 +313,8 @@ pub(crate) async fn workers_that_are_killed_lose_nothing(h: &dyn QueueHarness) {
                         if matches!(outcome, SettleOutcome::Settled) {
                             acked.lock().expect("no panic").push(received.receipt.id());
                         }
-                        tokio::task::yield_now().await;
                     }
+                    tokio::task::yield_now().await; // where a worker without work can be killed
                 }
             }));
         }
