@@ -169,8 +169,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        let kind =
-            if error.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::Unexpected };
+        let kind = if error.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::Unexpected };
         Error::new(kind, "blobstore", "blob.io").with_source(error)
     })
 }
@@ -187,9 +186,9 @@ pub(crate) fn local(operation: &'static str, error: &io::Error) -> Error {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             error_of(ErrorKind::Denied)
         }
-        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            error_of(ErrorKind::Invalid)
-        }
+        io::ErrorKind::InvalidInput
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory => error_of(ErrorKind::Invalid),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             error_of(ErrorKind::Unavailable).with_reason(Reason::NoSpace).with_retryable(false)
         }

@@ -46,13 +46,7 @@ impl ListOptions {
 
     /// The keys that begin with `prefix`.
     pub fn prefix(prefix: impl Into<String>) -> Self {
-        Self {
-            delimiter: None,
-            limit: 1000,
-            prefix: prefix.into(),
-            start_after: None,
-            token: None,
-        }
+        Self { delimiter: None, limit: 1000, prefix: prefix.into(), start_after: None, token: None }
     }
 
     /// Sets the text up to which keys are shown as one prefix.

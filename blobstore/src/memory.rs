@@ -75,12 +75,7 @@ const BACKEND: &str = "memory";
 impl MemoryBlobStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            state: Arc::default(),
-            clock: Arc::new(SystemClock),
-            signer: None,
-            quota: u64::MAX,
-        }
+        Self { state: Arc::default(), clock: Arc::new(SystemClock), signer: None, quota: u64::MAX }
     }
 
     /// Takes the time from `clock` instead of the operating system.
@@ -407,7 +402,8 @@ impl BlobStore for MemoryBlobStore {
     async fn sweep(&self, max: usize) -> Result<Swept> {
         let (mut state, now) = (self.state(), self.clock.now());
         let gone = state.blobs.iter().filter(|(_, stored)| !stored.meta.is_live(now));
-        let mut names: Vec<_> = gone.map(|(name, _)| name.clone()).take(max.saturating_add(1)).collect();
+        let mut names: Vec<_> =
+            gone.map(|(name, _)| name.clone()).take(max.saturating_add(1)).collect();
         let complete = names.len() <= max;
         names.truncate(max);
         names.iter().for_each(|name| Self::remove(&mut state, name));

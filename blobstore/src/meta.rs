@@ -183,9 +183,8 @@ impl Attributes {
     ///
     /// `Invalid` for a value or name outside the rules above, `TooLarge` for too much of it.
     pub fn check(&self) -> Result<()> {
-        let error = |kind, detail: String| {
-            Error::new(kind, "blobstore", "blob.put").with_detail(detail)
-        };
+        let error =
+            |kind, detail: String| Error::new(kind, "blobstore", "blob.put").with_detail(detail);
         for (name, value) in self.headers() {
             if value.len() > Self::MAX_HEADER {
                 return Err(error(ErrorKind::TooLarge, format!("{name} is over 255 bytes")));
@@ -260,12 +259,7 @@ pub struct BlobMeta {
 
 impl BlobMeta {
     /// What is known of a private blob that never expires and has no attributes.
-    pub fn new(
-        key: BlobKey,
-        size: u64,
-        version: Version,
-        modified_at: DateTime<Utc>,
-    ) -> Self {
+    pub fn new(key: BlobKey, size: u64, version: Version, modified_at: DateTime<Utc>) -> Self {
         Self {
             key,
             size,

@@ -36,7 +36,9 @@ impl ByteRange {
     /// `Range` where the range begins at or behind the end.
     pub fn within(self, size: u64) -> Result<Range<u64>> {
         let (start, end) = match self.0 {
-            Wanted::Between(start, end) if end <= start => return Ok(start.min(size)..start.min(size)),
+            Wanted::Between(start, end) if end <= start => {
+                return Ok(start.min(size)..start.min(size));
+            }
             Wanted::Between(start, end) => (start, end.min(size)),
             Wanted::From(start) => (start, size),
             Wanted::Last(count) => return Ok(size.saturating_sub(count)..size),

@@ -151,14 +151,7 @@ impl FsBlobStore {
         check_sums(BACKEND, &staged.sums, options)?;
         let now = self.clock.now();
         let meta = new_meta(key, &staged.sums, options, now)?;
-        match publish::publish(
-            &self.root,
-            staged,
-            &meta,
-            &options.precondition,
-            self.sync,
-            now,
-        )? {
+        match publish::publish(&self.root, staged, &meta, &options.precondition, self.sync, now)? {
             Published::Done => Ok(PutOutcome::Stored(Box::new(meta))),
             Published::Exists => Ok(PutOutcome::Exists),
             Published::Mismatch => Ok(PutOutcome::Mismatch),
@@ -263,8 +256,7 @@ impl FsBlobStore {
                 .with_reason(Reason::LengthMismatch)
                 .with_detail(format!("{from:?} was cut short")));
         }
-        let published =
-            publish::publish(&self.root, staged, &meta, &precondition, self.sync, now)?;
+        let published = publish::publish(&self.root, staged, &meta, &precondition, self.sync, now)?;
         Ok(match published {
             Published::Done => CopyOutcome::Stored(Box::new(meta)),
             Published::Exists => CopyOutcome::Exists,

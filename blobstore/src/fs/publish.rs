@@ -162,7 +162,9 @@ pub(super) fn delete(
         }
         Ok(None) => return Ok(DeleteOutcome::Missing),
         // What cannot be read can still be deleted, but has no version to compare.
-        Err(error) if error.kind() != ErrorKind::Corrupt || if_match.is_some() => return Err(error),
+        Err(error) if error.kind() != ErrorKind::Corrupt || if_match.is_some() => {
+            return Err(error);
+        }
         _ => {}
     }
     let removed = unlink(root, key, sync).map_err(failed)?;

@@ -8,10 +8,10 @@ use futures_util::stream;
 use rustix::fs::OFlags;
 use standfast_core::{Error, ErrorKind, Result};
 
+use super::attr;
 use super::error::{self, BACKEND, is_missing};
 use super::name::Place;
 use super::root::Root;
-use super::attr;
 use crate::blob::Blob;
 use crate::file::{PIECE, blocking};
 use crate::key::BlobKey;
@@ -92,4 +92,3 @@ fn pieces(
         Ok((!read.is_empty()).then_some((read, (None, file, left))))
     })
 }
-

@@ -141,8 +141,7 @@ pub(super) fn make_dir(at: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
 fn open_beneath(root: &OwnedFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     use rustix::fs::{ResolveFlags, openat2};
 
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
         // Linux before 5.6 does not know the call, and older container runtimes forbid it.
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_stepwise(root, path, flags),
@@ -239,7 +238,8 @@ fn parse_format(text: &str) -> Result<bool> {
 fn folds(staging: &OwnedFd) -> io::Result<bool> {
     let id = Id128::random();
     let mut folds = false;
-    for (name, other) in [(format!("A{id}"), format!("a{id}")), (format!("é{id}"), format!("e\u{301}{id}"))]
+    for (name, other) in
+        [(format!("A{id}"), format!("a{id}")), (format!("é{id}"), format!("e\u{301}{id}"))]
     {
         drop(stage::create(staging, &name)?);
         match rustix::fs::statat(staging, &other, AtFlags::SYMLINK_NOFOLLOW) {

@@ -69,7 +69,9 @@ impl<'a> Walk<'a> {
                 match frame.more.take() {
                     Some(from) => {
                         let folded = self.root.folded;
-                        frame.read(from.max(lower.to_vec()), self.prefix, folded).map_err(failed)?;
+                        frame
+                            .read(from.max(lower.to_vec()), self.prefix, folded)
+                            .map_err(failed)?;
                     }
                     None => drop(self.stack.pop()),
                 }

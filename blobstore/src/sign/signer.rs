@@ -175,9 +175,8 @@ impl UrlSigner {
     /// `Denied`, with [`Reason::Signature`] for a token that none of the keys gave for exactly
     /// this, or [`Reason::Expired`] for one that ran out.
     pub fn verify(&self, method: SignedMethod, key: &BlobKey, token: &str) -> Result<SignRequest> {
-        let denied = |reason| {
-            Error::new(ErrorKind::Denied, "blobstore", "blob.verify").with_reason(reason)
-        };
+        let denied =
+            |reason| Error::new(ErrorKind::Denied, "blobstore", "blob.verify").with_reason(reason);
         let token = Token::parse(token).ok_or_else(|| denied(Reason::Signature))?;
         let signer = self.0.keys.iter().find(|signer| signer.id == token.key);
         let signer = signer.ok_or_else(|| denied(Reason::Signature))?;

@@ -7,7 +7,7 @@ use crate::{Blobs, ErrorKind, ListOptions};
 
 const UNORDERED: &[&str] = &[
     "a/b/c", "a", "a-", "a-/x", "a.b", "a/b", "a0", "A", "a/b-", "a/b0", "a/b/", "b", "é/1", "é",
-    "😀", "a b", "%", "%25", "a%", "a%/b", "~", "z/z/z/z",
+    "😀", "a b", "%", "%25", "a%", "a%/b", "~", "z/z/z/z", "B", "Z/y", "aB",
 ];
 
 async fn filled(harness: &dyn BlobHarness) -> (Blobs, Vec<String>) {
@@ -156,7 +156,8 @@ pub async fn entries_say_what_is_there(harness: &dyn BlobHarness) {
 pub async fn listings_agree_with_a_model(harness: &dyn BlobHarness) {
     let mut state = 0x2013_1122_u64;
     let mut random = move |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     let blobs = seed(harness, &[]).await;

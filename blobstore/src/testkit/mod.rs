@@ -9,6 +9,8 @@
 //! A case never skips: where backends differ, the store's capabilities say how, and the case
 //! asserts that form.
 
+#![allow(clippy::unwrap_used, reason = "a case is a test: it fails by panicking")]
+
 mod harness;
 
 pub mod change;

@@ -66,7 +66,8 @@ pub async fn an_empty_blob_is_a_blob(harness: &dyn BlobHarness) {
 /// Bytes, chunks, streams of known and unknown length, files and parts of files.
 pub async fn bodies_of_every_form_are_stored_alike(harness: &dyn BlobHarness) {
     let blobs = seed(harness, &[]).await;
-    let path = std::env::temp_dir().join(format!("standfast-body-{}", standfast_core::Id128::random()));
+    let path =
+        std::env::temp_dir().join(format!("standfast-body-{}", standfast_core::Id128::random()));
     std::fs::write(&path, "..hello..").unwrap();
     let pieces = || stream::iter(["he", "", "llo"].map(Ok::<_, std::io::Error>));
     let whole = Body::file(path.with_extension("whole"));
@@ -103,7 +104,10 @@ pub async fn a_long_stream_of_unknown_length_is_stored_whole(harness: &dyn BlobH
     let meta = blobs.put("long", body).await.unwrap();
     assert_eq!((meta.size, meta.crc64), (9_000_001, Some(Crc64::of(&all))));
     assert!(blobs.get_bytes("long").await.unwrap() == all);
-    assert!(blobs.get_bytes("long").range(8_000_000..8_500_000).await.unwrap() == all[8_000_000..8_500_000]);
+    assert!(
+        blobs.get_bytes("long").range(8_000_000..8_500_000).await.unwrap()
+            == all[8_000_000..8_500_000]
+    );
 }
 
 /// Too short or too long: an error, and the old blob is what everybody sees.

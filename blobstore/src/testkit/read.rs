@@ -103,7 +103,8 @@ pub async fn a_reader_keeps_its_version_while_the_blob_is_replaced(harness: &dyn
 /// What was there stays until all of it can take its place, and nothing is left beside it.
 pub async fn a_blob_is_saved_as_a_file_whole_or_not_at_all(harness: &dyn BlobHarness) {
     let blobs = seed(harness, &[("a", "new")]).await;
-    let dir = std::env::temp_dir().join(format!("standfast-save-{}", standfast_core::Id128::random()));
+    let dir =
+        std::env::temp_dir().join(format!("standfast-save-{}", standfast_core::Id128::random()));
     std::fs::create_dir(&dir).unwrap();
     let path = dir.join("file");
     std::fs::write(&path, "old").unwrap();

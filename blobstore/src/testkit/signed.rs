@@ -5,9 +5,7 @@ use http::{Request, Response};
 
 use super::keys::STRANGE;
 use super::{BlobHarness, error, key, read, seed};
-use crate::{
-    Blobs, ErrorKind, LenBound, Sha256Digest, SignRequest, SignedMethod, SignedUrl,
-};
+use crate::{Blobs, ErrorKind, LenBound, Sha256Digest, SignRequest, SignedMethod, SignedUrl};
 
 /// The store, if it signs; if not, its refusal was checked.
 async fn signing(harness: &dyn BlobHarness, content: &[(&str, &str)]) -> Option<Blobs> {
@@ -235,8 +233,7 @@ pub async fn an_upload_is_held_to_what_was_signed(harness: &dyn BlobHarness) {
 /// Whether its length was announced or not.
 pub async fn an_upload_is_held_to_its_greatest_length(harness: &dyn BlobHarness) {
     let Some(blobs) = signing(harness, &[("a", "old")]).await else { return };
-    let request =
-        SignRequest::put(key("a"), harness.moment()).with_len(LenBound::AtMost(4));
+    let request = SignRequest::put(key("a"), harness.moment()).with_len(LenBound::AtMost(4));
     if !blobs.capabilities().sign_at_most {
         let refused = error(blobs.store().sign(&request).await);
         return assert_eq!(refused.kind(), ErrorKind::Unsupported);

@@ -1,5 +1,6 @@
 //! The harnesses that the tests of this crate name.
 #![allow(dead_code, reason = "every test file uses another part")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
