@@ -16,8 +16,12 @@ mod meta;
 mod options;
 mod outcome;
 mod range;
+#[cfg(feature = "tower")]
+mod routes;
 mod sign;
 mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use blob::{Blob, BlobStream};
 pub use blobs::{Always, Blobs, Get, GetBytes, GetToFile, Put, SignGet, SignPut, When};
@@ -34,6 +38,8 @@ pub use options::{
 };
 pub use outcome::{CopyOutcome, DeleteOutcome, GetOutcome, PutOutcome, Swept};
 pub use range::ByteRange;
+#[cfg(feature = "tower")]
+pub use routes::{BlobRoutes, Cors, RouteBody};
 pub use sign::{LenBound, SignRequest, SignedMethod, SignedUrl, SigningKey, UrlSigner};
 pub use standfast_core::{Error, ErrorKind, Reason, Result};
 pub use store::{BlobCapabilities, BlobStore};

@@ -21,7 +21,7 @@ use crate::blob::BlobStream;
 pub struct RouteBody(Inner);
 
 enum Inner {
-    Blob(BlobStream, u64),
+    Blob(Box<BlobStream>, u64),
     Bytes(Bytes),
 }
 
@@ -32,7 +32,7 @@ impl RouteBody {
     }
 
     pub(super) fn blob(stream: BlobStream, len: u64) -> Self {
-        Self(Inner::Blob(stream, len))
+        Self(Inner::Blob(Box::new(stream), len))
     }
 }
 
@@ -60,7 +60,7 @@ impl http_body::Body for RouteBody {
             Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Blob(stream, left) => {
-                let piece = ready!(Pin::new(stream).poll_next(cx));
+                let piece = ready!(Pin::new(&mut **stream).poll_next(cx));
                 if let Some(Ok(piece)) = &piece {
                     *left = left.saturating_sub(piece.len() as u64);
                 }

@@ -46,7 +46,8 @@ pub(super) fn judge(headers: &HeaderMap, meta: &BlobMeta) -> Verdict {
 pub(super) fn range(headers: &HeaderMap, meta: &BlobMeta) -> Option<ByteRange> {
     let wanted = headers.get(RANGE)?.to_str().ok()?;
     if let Some(condition) = text(headers, IF_RANGE) {
-        let date = || parse_date(&condition).is_some_and(|at| meta.modified_at.trunc_subsecs(0) == at);
+        let date =
+            || parse_date(&condition).is_some_and(|at| meta.modified_at.trunc_subsecs(0) == at);
         if !names(&condition, &meta.version, false) && !date() {
             return None;
         }

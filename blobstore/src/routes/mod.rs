@@ -176,9 +176,8 @@ impl Inner {
             Method::DELETE => self.delete(head).await,
             _ => Err(Refusal::method_not_allowed()),
         };
-        let mut response = answered.unwrap_or_else(|refusal| {
-            refusal.into_response(head.method == Method::HEAD)
-        });
+        let mut response =
+            answered.unwrap_or_else(|refusal| refusal.into_response(head.method == Method::HEAD));
         let headers = response.headers_mut();
         headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
         headers.insert("content-security-policy", self.policy.clone());

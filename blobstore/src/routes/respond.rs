@@ -128,7 +128,9 @@ impl Inner {
         };
         let Some((meta, blob)) = found else {
             // Without a token, what is not there looks like what may not be seen.
-            return Err(grant.map_or_else(|| Refusal::denied("AccessDenied"), |_| Refusal::missing()));
+            return Err(
+                grant.map_or_else(|| Refusal::denied("AccessDenied"), |_| Refusal::missing())
+            );
         };
         if grant.is_none() && !is_public(&meta) {
             return Err(Refusal::denied("AccessDenied"));
@@ -164,8 +166,7 @@ impl Inner {
         headers.insert(CONTENT_LENGTH, (wanted.end - wanted.start).into());
         if let Some(blob) = blob {
             let blob = self.narrowed(blob, &wanted).await?;
-            *response.body_mut() =
-                RouteBody::blob(blob.into_stream(), wanted.end - wanted.start);
+            *response.body_mut() = RouteBody::blob(blob.into_stream(), wanted.end - wanted.start);
         }
         Ok(response)
     }

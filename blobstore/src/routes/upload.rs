@@ -8,10 +8,10 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_N
 use http::{Response, StatusCode};
 use standfast_core::{BoxError, Error, ErrorKind, Reason};
 
+use super::Inner;
 use super::body::{RouteBody, Upload};
 use super::condition::{is_any, single};
 use super::respond::{self, Refusal};
-use super::Inner;
 use crate::body::Body;
 use crate::options::{Expiry, Precondition, PutOptions};
 use crate::outcome::PutOutcome;
@@ -81,13 +81,9 @@ fn options(
     sent_type: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<PutOptions, Refusal> {
-    let mut options = PutOptions::default();
-    options.attributes = grant.attributes.clone();
-    options.attributes.content_type = sent_type.map(str::to_owned);
-    options.visibility = grant.visibility;
-    options.sha256 = grant.sha256;
-    options.expiry = grant.blob_expires_in.map_or(Expiry::Never, Expiry::In);
-    options.precondition = if grant.once || is_any(headers, IF_NONE_MATCH) {
+    let mut attributes = grant.attributes.clone();
+    attributes.content_type = sent_type.map(str::to_owned);
+    let precondition = if grant.once || is_any(headers, IF_NONE_MATCH) {
         Precondition::IfAbsent
     } else if headers.contains_key(IF_MATCH) {
         let version = single(headers, IF_MATCH).ok_or_else(|| Refusal::bad("InvalidArgument"))?;
@@ -97,7 +93,14 @@ fn options(
     } else {
         Precondition::Always
     };
-    Ok(options)
+    Ok(PutOptions {
+        attributes,
+        crc64: None,
+        expiry: grant.blob_expires_in.map_or(Expiry::Never, Expiry::In),
+        precondition,
+        sha256: grant.sha256,
+        visibility: grant.visibility,
+    })
 }
 
 /// The stream, ending in an error as soon as it has given too much.
