@@ -1,1 +1,45 @@
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+mod blob;
+mod blobs;
+mod body;
+mod checksum;
+mod file;
+mod forward;
+#[cfg(feature = "fs")]
+mod fs;
+mod key;
+mod list;
+mod memory;
+mod meta;
+mod options;
+mod outcome;
+mod range;
+#[cfg(feature = "tower")]
+mod routes;
+mod sign;
+mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use blob::{Blob, BlobStream};
+pub use blobs::{Always, Blobs, Get, GetBytes, GetToFile, Put, SignGet, SignPut, When};
+pub use body::{Body, FileBody, Pieces, StreamBody, UploadStream};
+pub use checksum::{Checksums, Crc64, Sha256Digest};
+#[cfg(feature = "fs")]
+pub use fs::FsBlobStore;
+pub use key::{BlobKey, IntoKey};
+pub use list::{BlobEntry, ListOptions, Page, PageToken};
+pub use memory::MemoryBlobStore;
+pub use meta::{Attributes, BlobMeta, Version, Visibility};
+pub use options::{
+    CopyOptions, DeleteOptions, Expiry, ExpiryChange, GetOptions, Precondition, PutOptions,
+};
+pub use outcome::{CopyOutcome, DeleteOutcome, GetOutcome, PutOutcome, Swept};
+pub use range::ByteRange;
+#[cfg(feature = "tower")]
+pub use routes::{BlobRoutes, Cors, RouteBody};
+pub use sign::{LenBound, SignRequest, SignedMethod, SignedUrl, SigningKey, UrlSigner};
+pub use standfast_core::{Error, ErrorKind, Reason, Result};
+pub use store::{BlobCapabilities, BlobStore};

@@ -1,5 +1,10 @@
-//! The parts of the report application that do not touch the network.
+//! The report application: how the parts of standfast fit together. `README.md` says which file
+//! shows what.
 
 #![warn(missing_docs)]
 
+pub mod config;
+pub mod jobs;
 pub mod report;
+pub mod server;
+pub mod wiring;

@@ -1,1 +1,46 @@
-fn main() {}
+//! The report application: one binary, everything embedded in one process unless told otherwise.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use standfast_core::BoxError;
+use standfast_examples::config::{Command, Config, HELP};
+use standfast_examples::{jobs, wiring};
+use standfast_queue::subprocess::{self, JobProcess};
+
+fn main() -> ExitCode {
+    subprocess::init();
+    let arguments = std::env::args_os().skip(1);
+    let outcome = match Command::parse(arguments, std::env::var_os("STANDFAST_LISTEN")) {
+        Ok(Command::Help) => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Command::Job) => job(),
+        Ok(Command::Run(config)) => run(config),
+        Err(error) => {
+            eprintln!("{error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("standfast-report: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn job() -> Result<ExitCode, BoxError> {
+    Ok(JobProcess::new(()).on(jobs::build_report).run().await)
+}
+
+#[tokio::main]
+async fn run(config: Config) -> Result<ExitCode, BoxError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let (lifecycle, address) = wiring::start(config).await?;
+    // the one line that scripts wait for
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "http://{address}/")?;
+    stdout.flush()?;
+    Ok(lifecycle.run().await)
+}

@@ -8,6 +8,8 @@ mod deadlines;
 mod delivery;
 mod envelope;
 mod handle;
+#[cfg(feature = "tower")]
+pub mod http;
 mod jobs;
 mod memory;
 mod message;
@@ -16,7 +18,10 @@ mod receipt;
 pub mod status;
 #[cfg(feature = "subprocess")]
 pub mod subprocess;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod worker;
+pub mod wrap;
 
 pub use admin::{Leased, QueueAdmin};
 pub use capabilities::QueueCapabilities;

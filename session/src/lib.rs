@@ -1,1 +1,33 @@
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+mod ext;
+mod field;
+mod flash;
+mod handler;
+mod init;
+mod key;
+mod limits;
+mod memory;
+mod outcome;
+mod patch;
+mod snapshot;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+mod token;
+
+pub use ext::{SessionHandlerExt, Started, UpdateOutcome};
+pub use field::{Field, FieldName, FieldValue};
+pub use flash::{Flash, FlashId, FlashLevel};
+pub use handler::SessionHandler;
+pub use init::{PrincipalChange, Rotation, RotationKind, SessionInit, Timeouts};
+pub use key::{Key, Merge};
+pub use limits::{SessionCapabilities, SessionLimits};
+pub use memory::MemorySessionHandler;
+pub use outcome::{
+    CommitOutcome, Conflict, CreateOutcome, DestroyOutcome, LoadOutcome, RotateOutcome, Swept,
+    TouchOutcome,
+};
+pub use patch::{FieldChange, FieldOp, Patch};
+pub use snapshot::{SessionSummary, Snapshot, Via};
+pub use token::{Access, SessionToken, VerifierHash};

@@ -49,6 +49,18 @@ pub struct Summary {
     pub total: Amount,
 }
 
+impl Columns {
+    /// Whether a report can be made with these two columns.
+    pub fn check(&self, group_by: &str, sum: &str) -> Result<(), ReportError> {
+        table::choose(&self.columns, group_by, sum).map(|_| ())
+    }
+}
+
+/// [`inspect_file`] for [`SAMPLE`].
+pub fn inspect_sample() -> Result<Columns, ReportError> {
+    table::inspect(SAMPLE)
+}
+
 /// Reads a whole CSV file, checks its shape and counts its rows.
 ///
 /// This is as fast as the disk, but it is not instant: keep it off an async thread.

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, io::Read};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ReportError,
     records::{Record, Records},
@@ -14,7 +16,7 @@ pub(super) const QUOTED: usize = 40;
 const LISTED: usize = 12;
 
 /// What a file offers to report on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Columns {
     /// The column names, in the file's order.
@@ -38,13 +40,6 @@ impl<R: Read> Table<R> {
         let columns: Vec<String> = header.values().map(str::to_owned).collect();
         check_header(&columns)?;
         Ok(Self { records, columns })
-    }
-
-    /// Where the column called `name` is.
-    pub(super) fn position(&self, name: &str) -> Result<usize, ReportError> {
-        self.columns.iter().position(|column| column == name.trim()).ok_or_else(|| {
-            ReportError::NoSuchColumn { name: shorten(name, QUOTED), known: listed(&self.columns) }
-        })
     }
 
     /// Shows each row, which has a value for every column, and counts them.
@@ -91,6 +86,23 @@ fn check_header(columns: &[String]) -> Result<(), ReportError> {
         [name] => Err(ReportError::OneColumn { name: shorten(name, QUOTED) }),
         _ => Ok(()),
     }
+}
+
+/// Where the two columns of a report are.
+pub(super) fn choose(
+    columns: &[String],
+    group_by: &str,
+    sum: &str,
+) -> Result<(usize, usize), ReportError> {
+    let position = |name: &str| {
+        let found = columns.iter().position(|column| column == name.trim());
+        found.ok_or_else(|| ReportError::NoSuchColumn {
+            name: shorten(name, QUOTED),
+            known: listed(columns),
+        })
+    };
+    let (key, number) = (position(group_by)?, position(sum)?);
+    if key == number { Err(ReportError::SameColumn) } else { Ok((key, number)) }
 }
 
 fn listed(columns: &[String]) -> String {
@@ -148,8 +160,8 @@ mod tests {
     fn an_unknown_column_gets_a_short_list_of_the_known() {
         let header = (1..=20).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",");
         let table = Table::open(header.as_bytes()).unwrap();
-        assert_eq!(table.position(" c20 ").unwrap(), 19);
-        let error = table.position("nope").unwrap_err().to_string();
+        assert_eq!(choose(&table.columns, " c20 ", "c1").unwrap().0, 19);
+        let error = choose(&table.columns, "nope", "c1").unwrap_err().to_string();
         assert!(error.starts_with("there is no column \"nope\"; the columns are \"c1\", "));
         assert!(error.ends_with("\"c12\" and 8 more"), "{error}");
     }

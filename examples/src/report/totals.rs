@@ -9,7 +9,7 @@ use super::{
     Amount, ReportError,
     amount::Invalid,
     records::Record,
-    table::{QUOTED, Table},
+    table::{QUOTED, Table, choose},
     text::{shorten, thousands},
 };
 
@@ -109,10 +109,7 @@ struct Chosen {
 
 impl Chosen {
     fn new<R: Read>(table: &Table<R>, group_by: &str, sum: &str) -> Result<Self, ReportError> {
-        let (key, number) = (table.position(group_by)?, table.position(sum)?);
-        if key == number {
-            return Err(ReportError::SameColumn);
-        }
+        let (key, number) = choose(&table.columns, group_by, sum)?;
         let [group_by, sum] = [key, number].map(|column| table.columns[column].clone());
         Ok(Self { key, number, group_by, sum })
     }

@@ -14,6 +14,7 @@ use crate::handle::StatusHandle;
 use crate::queue::Queue;
 use crate::status::StatusStore;
 use crate::worker::Worker;
+use crate::wrap::{Traced, TracedStatus};
 pub use handle::{Handle, WaitError};
 pub(crate) use job::decode;
 pub use job::{Job, UpgradeError};
@@ -39,11 +40,16 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Jobs on `queue`, with statuses in `status`.
+    /// Jobs on `queue`, with statuses in `status`; traces and metrics call the queue `jobs`.
     pub fn new(queue: impl Queue, status: impl StatusStore) -> Self {
+        Self::named("jobs", queue, status)
+    }
+
+    /// Jobs on `queue`, which traces and metrics call `name`, with statuses in `status`.
+    pub fn named(name: impl Into<String>, queue: impl Queue, status: impl StatusStore) -> Self {
         Self {
-            queue: Arc::new(queue),
-            status: Arc::new(status),
+            queue: Arc::new(Traced::new(queue, name)),
+            status: Arc::new(TracedStatus::new(status)),
             clock: Arc::new(SystemClock),
             keep_for: Duration::from_secs(24 * 60 * 60),
             context: Arc::default(),

@@ -11,6 +11,7 @@ mod ready;
 mod state;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ use crate::envelope::Envelope;
 use crate::message::{OutgoingMessage, SendOutcome};
 use crate::queue::{Queue, QueueStats};
 use crate::receipt::Receipt;
-use state::State;
+use state::{State, WaitEntry};
 
 /// How a [`MemoryQueue`] behaves.
 #[derive(Clone, Debug)]
@@ -142,11 +143,17 @@ impl fmt::Debug for MemoryQueue {
 }
 
 /// Counts a receiver as waiting for as long as it waits, however the wait ends.
-struct Waiting<'a>(&'a MemoryQueue);
+struct Waiting<'a> {
+    queue: &'a MemoryQueue,
+    entry: WaitEntry,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        let mut state = self.queue.lock();
+        state.waiters.remove(&self.entry);
+        // it may have been the only one that knew when the next message is due
+        self.queue.unlock_and_wake(state);
     }
 }
 
@@ -160,6 +167,7 @@ impl Queue for MemoryQueue {
         let capabilities = self.capabilities();
         let now = self.now();
         let mut state = self.lock();
+        state.promote(now); // what has come due goes before what comes now
         let outcomes = batch
             .iter()
             .map(|message| match message.check(&capabilities) {
@@ -174,23 +182,25 @@ impl Queue for MemoryQueue {
     async fn receive(&self, options: &ReceiveOptions) -> Result<Batch> {
         let deadline = saturating_add(self.clock().instant(), options.wait);
         loop {
-            let available = self.0.available.notified();
+            let mut available = pin!(self.0.available.notified());
+            // from here on each wake-up finds its own receiver; one that is not needed is passed on
+            available.as_mut().enable();
             let now = self.now();
-            let (waiting, wake_at) = {
+            let (entry, wake_at) = {
                 let mut state = self.lock();
                 let batch = state.receive(options, now);
                 if !batch.is_empty() || now.instant >= deadline {
                     self.unlock_and_wake(state);
                     return Ok(batch);
                 }
-                state.waiting += 1;
-                (Waiting(self), state.next_due().map_or(deadline, |due| due.min(deadline)))
+                let wake_at = state.next_due().map_or(deadline, |due| due.min(deadline));
+                (state.wait_until(wake_at), wake_at)
             };
+            let _waiting = Waiting { queue: self, entry };
             tokio::select! {
-                () = available => {}
+                () = &mut available => {}
                 () = self.clock().sleep_until(wake_at) => {}
             }
-            drop(waiting);
         }
     }
 
@@ -265,7 +275,12 @@ impl DeadLetters for MemoryQueue {
                     .with_detail(format!("a rate of {rate} messages per second")));
             }
         };
-        let chosen = self.lock().dead.choose(filter, options.limit.unwrap_or(usize::MAX));
+        let now = self.now();
+        let chosen = {
+            let mut state = self.lock();
+            state.dead.expire(now.time);
+            state.dead.choose(filter, options.limit.unwrap_or(usize::MAX))
+        };
         let mut redriven = Redriven::default();
         for (index, number) in chosen.into_iter().enumerate() {
             if index > 0 && !pause.is_zero() {
@@ -315,11 +330,21 @@ impl MemoryQueue {
 #[async_trait]
 impl QueueAdmin for MemoryQueue {
     async fn peek(&self, limit: usize) -> Result<Vec<Arc<Envelope>>> {
-        Ok(self.lock().peek(limit))
+        let now = self.now();
+        let mut state = self.lock();
+        state.promote(now);
+        let shown = state.peek(limit);
+        self.unlock_and_wake(state);
+        Ok(shown)
     }
 
     async fn leased(&self, limit: usize) -> Result<Vec<Leased>> {
-        Ok(self.lock().leased(limit))
+        let now = self.now();
+        let mut state = self.lock();
+        state.promote(now);
+        let shown = state.leased(limit);
+        self.unlock_and_wake(state);
+        Ok(shown)
     }
 
     async fn pause(&self) -> Result<()> {

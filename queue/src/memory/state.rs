@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,9 +42,13 @@ pub(super) struct State {
     max_crashes: u32,
     max_len: usize,
     pub(super) paused: bool,
-    pub(super) waiting: usize,
+    /// Who waits, and until when: the first of them sees what comes due next.
+    pub(super) waiters: BTreeSet<WaitEntry>,
     wakeups: usize,
 }
+
+/// A receiver that waits: until when, and a stamp that tells it from others.
+pub(super) type WaitEntry = (Instant, u64);
 
 #[derive(Default)]
 struct Counts {
@@ -113,7 +117,7 @@ impl State {
             max_crashes: config.max_crashes.max(1),
             max_len: config.max_len,
             paused: false,
-            waiting: 0,
+            waiters: BTreeSet::new(),
             wakeups: 0,
         }
     }
@@ -130,7 +134,21 @@ impl State {
 
     /// How many waiting receivers to wake after this call.
     pub(super) fn take_wakeups(&mut self) -> usize {
-        std::mem::take(&mut self.wakeups).min(self.waiting)
+        let wakeups = std::mem::take(&mut self.wakeups).min(self.waiters.len());
+        let Some((first, _)) = self.waiters.first().copied() else { return 0 };
+        if wakeups == 0 && self.next_due().is_some_and(|due| due < first) {
+            // a lease or delay that ends before anybody would look
+            return 1;
+        }
+        wakeups
+    }
+
+    /// Notes that a receiver waits until `until`, unless it is woken.
+    pub(super) fn wait_until(&mut self, until: Instant) -> WaitEntry {
+        self.last_stamp += 1;
+        let entry = (until, self.last_stamp);
+        self.waiters.insert(entry);
+        entry
     }
 
     /// When something changes by itself.
@@ -274,7 +292,7 @@ impl State {
     }
 
     /// Makes what is due ready, and takes back leases that ran out.
-    fn promote(&mut self, now: Now) {
+    pub(super) fn promote(&mut self, now: Now) {
         loop {
             let Self { slots, delayed, .. } = self;
             let Some(index) = delayed.pop_due(now.instant, is_live(slots)) else { break };
@@ -311,9 +329,9 @@ impl State {
         let stored = self.remove(index, now.instant);
         let letter = DeadLetter {
             last_error: stored.last_error.clone(),
-            // the attempt that a crash would have led to never began
-            attempts: stored.failures + stored.crashes.max(1),
-            deliveries: stored.failures + stored.uncounted + stored.crashes.max(1),
+            // each delivery has ended, by now, in one of these ways
+            attempts: stored.failures + stored.crashes,
+            deliveries: stored.failures + stored.uncounted + stored.crashes,
             crashes: stored.crashes,
             due_at: stored.due_at,
             ..DeadLetter::new(Arc::clone(&stored.envelope), reason, now.time)
@@ -467,7 +485,7 @@ impl State {
 
     pub(super) fn resume(&mut self) {
         self.paused = false;
-        self.wakeups += self.waiting;
+        self.wakeups += self.waiters.len();
     }
 
     pub(super) fn purge(&mut self) -> u64 {

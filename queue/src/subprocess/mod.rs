@@ -69,8 +69,10 @@
 //! have the time that the worker would give them. The shim ignores such signals.
 
 pub mod child;
+mod executor;
 mod exit;
 mod handover;
+mod host;
 mod launch;
 mod limits;
 mod lines;
@@ -89,7 +91,9 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::executor::SubprocessExecutor;
 pub use self::exit::{Exit, ExitOutcome, ExitStatus, RunError};
+pub use self::host::JobProcess;
 pub use self::limits::Limits;
 pub use self::spec::Subprocess;
 pub use self::wire::{Event, FailureKind, JobFailureWire};

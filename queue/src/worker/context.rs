@@ -147,14 +147,22 @@ impl JobContext {
             let message = format!("a checkpoint holds at most {MAX_CHECKPOINT} bytes");
             return Err(JobError::dead(message));
         }
-        self.tell(|told| told.checkpoint = Some(bytes.into()));
+        self.checkpoint_bytes(bytes.into());
         Ok(())
+    }
+
+    pub(crate) fn checkpoint_bytes(&self, state: Bytes) {
+        self.tell(|told| told.checkpoint = Some(state));
+    }
+
+    pub(crate) fn last_checkpoint_bytes(&self) -> Option<&Bytes> {
+        self.0.last_checkpoint.get()
     }
 
     /// What an earlier attempt of this run left, if it can be read as a `T`. Jobs without a status
     /// have none.
     pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(self.0.last_checkpoint.get()?).ok()
+        serde_json::from_slice(self.last_checkpoint_bytes()?).ok()
     }
 
     /// A name for the effect `key` of this job, the same in every attempt and run: hand it to
@@ -250,6 +258,15 @@ impl JobContext {
         if told.times == stored.times {
             (told.progress, told.checkpoint) = (None, None);
         }
+    }
+
+    /// Takes what the handler told, where telling it on cannot fail.
+    #[cfg(feature = "subprocess")]
+    pub(crate) fn take_told(&self) -> Told {
+        let mut told = self.told();
+        let taken = told.clone();
+        (told.progress, told.checkpoint) = (None, None);
+        taken
     }
 
     /// Waits until the handler has told something.

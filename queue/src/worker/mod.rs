@@ -21,12 +21,16 @@ use standfast_core::{CancellationToken, Id128, Lifecycle, Phase};
 use crate::jobs::{Job, Jobs};
 pub use context::{CancelReason, JobContext};
 pub use error::JobError;
-pub(crate) use handler::{Answer, AnyHandler};
+#[cfg(feature = "tower")]
+pub(crate) use handler::Answer;
+pub(crate) use handler::AnyHandler;
 pub use handler::{ByContext, ByState, ByUser, FromJob, Handler, JobRequest};
 pub use kind::{KindConfig, RetryPolicy};
 pub use report::{WorkerHealth, WorkerReport};
+#[cfg(feature = "subprocess")]
+pub(crate) use {context::Told, error::Verdict};
 
-use handler::erase;
+pub(crate) use handler::erase;
 use kind::Kind;
 use run::Runner;
 
@@ -211,6 +215,13 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
             tracing::info!(?report, "worker stopped");
             Ok::<_, std::convert::Infallible>(())
         });
+    }
+
+    /// Where its first jobs come from.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn jobs(&self) -> &Jobs {
+        // invariant: a worker is made from its first source
+        &self.sources[0].0
     }
 
     /// Runs what can be received now, and what comes of that, one job after the other, until there

@@ -19,6 +19,7 @@ use crate::envelope::Envelope;
 use crate::jobs::{Jobs, worth_repeating};
 use crate::queue::Queue;
 use crate::status::{Advance, JobFailure, JobState, StatusUpdate};
+use crate::wrap::Coalescing;
 
 const BETWEEN_RECEIVES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
@@ -76,7 +77,7 @@ impl Runner {
             .into_iter()
             .enumerate()
             .map(|(index, (jobs, weight))| {
-                let settles = Arc::clone(jobs.queue());
+                let settles = Arc::new(Coalescing::new(Arc::clone(jobs.queue())));
                 let (leases, idle) = (Leases::default(), Mutex::default());
                 Arc::new(Source { index, jobs, leases, settles, weight, idle })
             })

@@ -10,6 +10,8 @@ mod jobs;
 mod protocol;
 mod stops;
 mod support;
+#[cfg(target_os = "linux")]
+mod worker;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     match words[..] {
         ["job", ref job @ ..] => jobs::main(job),
         ["host", token] => host::main(token),
+        #[cfg(target_os = "linux")]
+        ["act"] => worker::process(),
         ["host-without-file"] => host::without_file(),
         _ => run(&words),
     }
@@ -37,7 +41,10 @@ fn run(args: &[&str]) -> ExitCode {
     tests.extend(protocol::TESTS);
     tests.extend(stops::TESTS);
     #[cfg(target_os = "linux")]
-    tests.extend(ends::TESTS);
+    {
+        tests.extend(ends::TESTS);
+        tests.extend(worker::TESTS);
+    }
     let exact = args.contains(&"--exact");
     let wanted: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with('-')).collect();
     let all = tests.len();

@@ -1,0 +1,105 @@
+//! Paths as they enter the digest, and which of them cannot stand side by side.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+
+use standfast_core::{ErrorKind, Reason, Result};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::failed;
+
+/// What an object store leaves for the path behind `<id>/`.
+pub(crate) const LONGEST: usize = 896 - 41;
+
+/// One name of a path, in NFC. Systems differ in how they spell an accented letter.
+pub(crate) fn normalize(parent: &str, name: &OsStr) -> Result<String> {
+    let refused = |why: &str| {
+        let detail = format!("{:?} below {parent:?} {why}", name.to_string_lossy());
+        failed(ErrorKind::Invalid, "asset-hash.walk", detail).with_reason(Reason::InvalidName)
+    };
+    let text = name.to_str().ok_or_else(|| refused("is not UTF-8"))?;
+    if text.contains(|c: char| c.is_control() || c == '\\') {
+        return Err(refused("has a control character or a backslash"));
+    }
+    let mut path = String::with_capacity(parent.len() + 1 + text.len());
+    if !parent.is_empty() {
+        path.push_str(parent);
+        path.push('/');
+    }
+    path.extend(text.nfc());
+    if path.len() > LONGEST {
+        return Err(refused("is too deep or too long to be published"));
+    }
+    Ok(path)
+}
+
+/// Refuses sets in which two files would be one elsewhere: equal in NFC, equal but for case, or
+/// one the directory of the other.
+pub(crate) fn check_collisions<'a>(
+    paths: impl IntoIterator<Item = &'a str>,
+    allows_case: bool,
+) -> Result<()> {
+    let key = |path: &str| if allows_case { path.to_owned() } else { fold(path) };
+    let mut files: HashMap<String, &str> = HashMap::new();
+    let mut all = Vec::new();
+    for path in paths {
+        if let Some(other) = files.insert(key(path), path) {
+            return Err(collision(other, path));
+        }
+        all.push(path);
+    }
+    for path in all {
+        for (end, _) in path.match_indices('/') {
+            if let Some(file) = files.get(&key(&path[..end])) {
+                return Err(collision(file, path));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path without case, as file systems that ignore it compare: by way of upper case, so that
+/// letters which have several lower-case forms meet.
+fn fold(path: &str) -> String {
+    path.to_uppercase().to_lowercase().nfc().collect()
+}
+
+fn collision(one: &str, other: &str) -> standfast_core::Error {
+    failed(ErrorKind::Invalid, "asset-hash.walk", format!("{one:?} and {other:?} collide"))
+        .with_reason(Reason::InvalidName)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_meet_elsewhere_collide() {
+        for (paths, collides, collides_with_case) in [
+            (&["a", "b"][..], false, false),
+            (&["a", "a"], true, true),
+            (&["a", "A"], false, true),
+            (&["dir/a", "DIR/b"], false, false),
+            (&["dir/a", "DIR/A"], false, true),
+            (&["stra\u{df}e", "STRASSE"], false, true),
+            (&["\u{3c3}", "\u{3c2}"], false, true),
+            (&["a", "a/b"], true, true),
+            (&["A", "a/b"], false, true),
+            (&["ab", "a/b"], false, false),
+        ] {
+            let check = |allows| check_collisions(paths.iter().copied(), allows).is_err();
+            assert_eq!((check(true), check(false)), (collides, collides_with_case), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_published_are_refused() {
+        let long = "x".repeat(LONGEST);
+        assert_eq!(normalize("a", OsStr::new("e\u{301}")).unwrap(), "a/\u{e9}");
+        assert_eq!(normalize("", OsStr::new(&long)).unwrap(), long);
+        for wrong in ["a\nb", "a\\b", "\u{7f}", "\u{85}", &format!("{long}x")] {
+            let error = normalize("", OsStr::new(wrong)).unwrap_err();
+            assert_eq!(error.reason(), Some(Reason::InvalidName), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Cases about blobs that end by themselves.
+
+use std::time::Duration;
+
+use super::{BlobHarness, error, keys_of, read, seed};
+use crate::{CopyOptions, CopyOutcome, ErrorKind, GetOutcome, ListOptions, PutOutcome};
+
+/// For reads, heads, copies, and listings where the store says so.
+pub async fn a_blob_is_gone_at_its_instant_and_not_before(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[("stays", "1")]).await;
+    let meta = blobs.put("t/a", "1").expires_in(harness.moment()).await.unwrap();
+    let lives = (meta.expires_at.expect("it expires") - meta.modified_at).to_std().unwrap();
+    assert_eq!(lives, harness.moment());
+    assert_eq!(read(&blobs, "t/a").await.as_deref(), Some("1"));
+    assert_eq!(keys_of(&blobs, ListOptions::all()).await, ["stays", "t/a"]);
+    harness.pass_time(harness.moment()).await;
+    assert_eq!(read(&blobs, "t/a").await, None);
+    let outcome = blobs.get("t/a").if_match(&meta.version).await.unwrap();
+    assert!(matches!(outcome, GetOutcome::Missing), "{outcome:?}");
+    let copied = blobs.copy_with("t/a", "b", &CopyOptions::default()).await.unwrap();
+    assert_eq!(copied, CopyOutcome::SourceMissing);
+    if blobs.capabilities().exact_listing {
+        assert_eq!(keys_of(&blobs, ListOptions::all()).await, ["stays"]);
+        let page = blobs.list_page(ListOptions::all().with_delimiter("/")).await.unwrap();
+        assert_eq!(page.prefixes, [""; 0]);
+    }
+}
+
+/// Its key is free, and its version matches nothing.
+pub async fn an_expired_blob_is_absent_for_preconditions(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[]).await;
+    let first = blobs.put("a", "1").expires_in(harness.moment()).await.unwrap().version;
+    assert_eq!(blobs.put("a", "2").if_absent().await.unwrap(), PutOutcome::Exists);
+    harness.pass_time(harness.moment()).await;
+    assert_eq!(blobs.put("a", "3").if_match(&first).await.unwrap(), PutOutcome::Mismatch);
+    assert!(blobs.put("a", "4").if_absent().await.unwrap().stored().is_some());
+    assert_eq!(blobs.put("a", "5").if_absent().await.unwrap(), PutOutcome::Exists);
+    assert_eq!(read(&blobs, "a").await.as_deref(), Some("4"));
+}
+
+/// Whether it replaces a live blob or an expired one.
+pub async fn a_new_blob_does_not_inherit_an_expiry(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[]).await;
+    for key in ["a", "b"] {
+        blobs.put(key, "1").expires_in(harness.moment()).await.unwrap();
+    }
+    blobs.put("a", "2").await.unwrap();
+    harness.pass_time(harness.moment()).await;
+    blobs.put("b", "2").await.unwrap();
+    for key in ["a", "b"] {
+        assert_eq!(read(&blobs, key).await.as_deref(), Some("2"));
+        assert_eq!(blobs.head(key).await.unwrap().unwrap().expires_at, None);
+    }
+}
+
+/// A blob that nobody could ever read is a mistake.
+pub async fn an_expiry_that_is_not_ahead_is_refused(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[("a", "1")]).await;
+    let past = blobs.head("a").await.unwrap().unwrap().modified_at;
+    let refused = [
+        blobs.put("a", "2").expires_in(Duration::ZERO).await,
+        blobs.put("a", "2").expires_in(Duration::MAX).await,
+        blobs.put("a", "2").expires_at(past).await,
+    ];
+    for refused in refused {
+        assert_eq!(error(refused).kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(read(&blobs, "a").await.as_deref(), Some("1"));
+}
+
+/// In as many steps as one likes; what was replaced or kept in time stays.
+pub async fn a_sweep_removes_what_expired_and_nothing_else(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[("stays", "1")]).await;
+    for key in ["t/1", "t/2", "t/u/3", "t/kept", "t/replaced"] {
+        blobs.put(key, "1").expires_in(harness.moment()).await.unwrap();
+    }
+    let untouched = blobs.sweep(100).await.unwrap();
+    assert!(untouched.complete && untouched.removed == 0);
+    blobs.keep("t/kept").await.unwrap();
+    blobs.put("t/replaced", "2").await.unwrap();
+    harness.pass_time(harness.moment()).await;
+    let first = blobs.sweep(2).await.unwrap();
+    assert!(first.removed == 2 || first.complete, "{first:?}");
+    let second = blobs.sweep(100).await.unwrap();
+    assert!(second.complete, "{second:?}");
+    assert_eq!(keys_of(&blobs, ListOptions::all()).await, ["stays", "t/kept", "t/replaced"]);
+    assert_eq!(blobs.sweep(100).await.unwrap().removed, 0);
+}
+
+/// Under its new key, with what was kept beside it; the temporary key is free.
+pub async fn a_promoted_blob_stays(harness: &dyn BlobHarness) {
+    let blobs = seed(harness, &[]).await;
+    let put = blobs.put("tmp/1", "1").content_type("text/plain");
+    put.expires_in(harness.moment()).await.unwrap();
+    let meta = blobs.promote("tmp/1", "kept/1").await.unwrap();
+    assert_eq!(meta.attributes.content_type.as_deref(), Some("text/plain"));
+    assert_eq!(read(&blobs, "tmp/1").await, None);
+    harness.pass_time(harness.moment()).await;
+    assert_eq!(read(&blobs, "kept/1").await.as_deref(), Some("1"));
+    assert_eq!(error(blobs.promote("tmp/1", "kept/2").await).kind(), ErrorKind::NotFound);
+}

@@ -1,0 +1,92 @@
+//! Uploads: streamed to a file, checked, then stored.
+
+use std::path::Path;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use futures_util::{Stream, StreamExt};
+use serde_json::{Value, json};
+use standfast_core::Id128;
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use super::{App, Failure};
+use crate::jobs::{KEEP, columns_key, data_key};
+use crate::report::{self, Columns};
+
+/// The largest upload in bytes.
+const MAX_UPLOAD: u64 = 512 * 1024 * 1024;
+
+/// `POST /data`: a CSV file as the body, or as the field `file` of a form.
+///
+/// While it arrives it is in a directory that goes whatever happens. Then the data is stored, then
+/// its columns, then the id is told: dying in between leaves blobs that nobody knows and that expire.
+pub(super) async fn upload(
+    State(app): State<App>,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    let dir = app.staging.directory()?;
+    let path = dir.path().join("upload");
+    if is_form(&request) {
+        receive_form(request, &path).await?;
+    } else {
+        receive(request.into_body().into_data_stream(), &path).await?;
+    }
+    let found = inspect(&path).await?;
+    let id = Id128::random().to_string();
+    app.blobs.put_file(data_key(&id)?, &path).content_type("text/csv").expires_in(KEEP).await?;
+    let columns = app.blobs.put(columns_key(&id)?, json!(found).to_string());
+    columns.content_type("application/json").expires_in(KEEP).await?;
+    let answer = json!({ "data": id, "columns": found.columns, "rows": found.rows });
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn is_form(request: &Request) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data"))
+}
+
+async fn receive_form(request: Request, path: &Path) -> Result<(), Failure> {
+    let malformed = |_| Failure::bad("the upload is not a well-formed form, or it was cut off");
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed(()))?;
+    while let Some(field) = form.next_field().await.map_err(|_| malformed(()))? {
+        if field.name() == Some("file") {
+            return receive(field, path).await;
+        }
+    }
+    Err(Failure::bad("the form has no field `file`"))
+}
+
+/// Writes what arrives to `path`, and stops as soon as it can be no CSV file or is too large.
+async fn receive<E>(
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+    path: &Path,
+) -> Result<(), Failure> {
+    let mut chunks = std::pin::pin!(chunks);
+    let mut file = BufWriter::with_capacity(256 * 1024, File::create(path).await?);
+    let mut size = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Failure::bad("the upload was cut off; please try again"))?;
+        if size == 0 {
+            report::check_start(&chunk)?;
+        }
+        size += chunk.len() as u64;
+        if size > MAX_UPLOAD {
+            let limit = MAX_UPLOAD / 1024 / 1024;
+            let words = format!("the file is larger than {limit} MiB");
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, words));
+        }
+        file.write_all(&chunk).await?;
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+async fn inspect(path: &Path) -> Result<Columns, Failure> {
+    let path = path.to_owned();
+    let inspected = tokio::task::spawn_blocking(move || report::inspect_file(&path)).await;
+    Ok(inspected.map_err(std::io::Error::other)??)
+}

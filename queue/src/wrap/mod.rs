@@ -1,0 +1,32 @@
+//! Queues made of queues: each decorator implements [`Queue`](crate::Queue) itself, so that they
+//! nest in any order.
+//!
+//! | decorator | what it adds |
+//! |---|---|
+//! | [`Coalescing`] | concurrent sends and settles go out together |
+//! | [`Prioritized`] | priorities, where a backend has none: one queue for each |
+//! | [`Sharded`] | one queue spread over several |
+//! | [`Traced`], [`TracedStatus`] | spans and metrics at the boundary |
+//!
+//! Nothing here waits for company unless it is told to, and nothing is lost between the layers: a
+//! receipt remembers which queue it came from, and whatever a layer holds back it gives back.
+
+mod calls;
+mod coalescing;
+mod delegate;
+mod lane;
+mod many;
+mod meter;
+mod prioritized;
+mod sharded;
+mod traced;
+mod traced_status;
+
+pub use coalescing::{Coalescing, CoalescingConfig};
+pub use prioritized::Prioritized;
+pub use sharded::Sharded;
+pub use traced::Traced;
+pub use traced_status::TracedStatus;
+
+#[cfg(feature = "testkit")]
+pub(crate) use delegate::delegate_operators;
