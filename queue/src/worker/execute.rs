@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::cmp::Ordering;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -15,6 +13,7 @@ use super::context::CancelReason;
 use super::error::Verdict;
 use super::heartbeat::lose;
 use super::kind::{Admission, Kind};
+use super::report::{Meter, Outcome};
 use super::run::{Runner, Source};
 use super::settle::Unsaid;
 use super::{JobContext, JobError, JobRequest};
@@ -40,33 +39,10 @@ struct Conclusion {
     outcome: Outcome,
 }
 
-#[derive(Clone, Copy)]
-enum Outcome {
-    Cancelled,
-    Dead,
-    Released,
-    Retried,
-    Skipped,
-    Succeeded,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cancelled => "cancelled",
-            Self::Dead => "dead",
-            Self::Released => "released",
-            Self::Retried => "retried",
-            Self::Skipped => "skipped",
-            Self::Succeeded => "succeeded",
-        }
-    }
-}
-
 impl Runner {
     /// Sees one delivery through.
     pub(super) async fn execute(&self, source: &Source, context: JobContext) {
-        let envelope = Arc::clone(context.envelope());
+        let envelope = context.envelope();
         let kind = self.kinds.get(&*envelope.kind).filter(|kind| kind.version >= envelope.version);
         let Some(kind) = kind else { return self.pass_on(source, &context).await };
         let admitted = match kind.admit(self.clock.instant()) {
@@ -75,12 +51,11 @@ impl Runner {
         };
         let Some(seen) = self.begin(source, &context).await else { return };
         let began = self.clock.instant();
-        let ended = self.run_handler(source, kind, &context, seen).await;
-        let took = self.clock.instant().saturating_duration_since(began);
-        let conclusion = self.conclude(kind, &context, ended);
+        let ended = self.run_handler(source, kind, &context, began, seen).await;
+        let now = self.clock.instant();
+        kind.meter.took(now.saturating_duration_since(began));
+        let conclusion = self.conclude(kind, &context, ended, now);
         drop(admitted);
-        metrics::histogram!("standfast_job_seconds", "kind" => envelope.kind.clone())
-            .record(took.as_secs_f64());
         self.finish(source, &context, conclusion).await;
     }
 
@@ -138,6 +113,7 @@ impl Runner {
         source: &Source,
         kind: &Kind,
         context: &JobContext,
+        began: Instant,
         seen: u64,
     ) -> Ended {
         if context.is_cancelled() {
@@ -148,8 +124,7 @@ impl Runner {
         tokio::pin!(answer);
         let companion = self.accompany(source, context, seen);
         tokio::pin!(companion);
-        let time_limit =
-            kind.config.timeout.map(|limit| saturating_add(self.clock.instant(), limit));
+        let time_limit = kind.config.timeout.map(|limit| saturating_add(began, limit));
         let time_is_up = async {
             match time_limit {
                 Some(at) => self.clock.sleep_until(at).await,
@@ -229,9 +204,14 @@ impl Runner {
     }
 
     /// What to say about an execution that ended so.
-    fn conclude(&self, kind: &Kind, context: &JobContext, ended: Ended) -> Conclusion {
+    fn conclude(
+        &self,
+        kind: &Kind,
+        context: &JobContext,
+        ended: Ended,
+        now: Instant,
+    ) -> Conclusion {
         let reason = context.cancel_reason();
-        let now = self.clock.instant();
         let error = match (ended, reason) {
             (Ended::Returned(Ok(result)), _) => {
                 kind.note(false, now);
@@ -356,7 +336,7 @@ impl Runner {
 
     fn lost(&self, source: &Source, context: &JobContext) {
         source.leases.forget(context);
-        self.counters.lost.fetch_add(1, Relaxed);
+        self.count(context, Outcome::Lost);
     }
 
     async fn settle(
@@ -368,36 +348,26 @@ impl Runner {
     ) {
         source.leases.forget(context);
         let outcome = match self.settle_one(source, context, settlement).await {
-            Ok(true) => {
-                self.counter(outcome).fetch_add(1, Relaxed);
-                outcome.name()
-            }
+            Ok(true) => outcome,
             Ok(false) => {
                 let id = context.envelope().id;
                 tracing::warn!(%id, "settled too late: the message will be or was delivered again");
-                self.counters.lost.fetch_add(1, Relaxed);
-                "lost"
+                Outcome::Lost
             }
             Err(unsaid) => {
                 self.give_up(context, unsaid, "not settled; the message will be delivered again");
-                self.counters.lost.fetch_add(1, Relaxed);
-                "lost"
+                Outcome::Lost
             }
         };
-        let kind = context.envelope().kind.clone();
-        metrics::counter!("standfast_jobs_total", "kind" => kind, "outcome" => outcome)
-            .increment(1);
+        self.count(context, outcome);
     }
 
-    fn counter(&self, outcome: Outcome) -> &AtomicU64 {
-        let counters = &self.counters;
-        match outcome {
-            Outcome::Cancelled => &counters.cancelled,
-            Outcome::Dead => &counters.dead,
-            Outcome::Released => &counters.released,
-            Outcome::Retried => &counters.retried,
-            Outcome::Skipped => &counters.skipped,
-            Outcome::Succeeded => &counters.succeeded,
+    fn count(&self, context: &JobContext, outcome: Outcome) {
+        self.counters.count(outcome);
+        let kind = &*context.envelope().kind;
+        match self.kinds.get(kind) {
+            Some(known) => known.meter.ended(outcome),
+            None => Meter::new(kind).ended(outcome),
         }
     }
 

@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use standfast_core::{Backoff, Clock, saturating_add};
 
 use super::handler::AnyHandler;
+use super::report::Meter;
 use crate::delivery::Received;
+use crate::jobs::Job;
 
 /// After how long a job comes back that found as many of its kind running as may.
 const HELD_UP: Duration = Duration::from_millis(500);
@@ -151,6 +153,7 @@ pub(crate) struct Kind {
     pub(crate) version: u16,
     pub(crate) config: KindConfig,
     pub(crate) handler: AnyHandler,
+    pub(crate) meter: Arc<Meter>,
     running: AtomicUsize,
     gate: Mutex<Gate>,
 }
@@ -192,9 +195,20 @@ impl Drop for Running {
 }
 
 impl Kind {
-    pub(crate) fn new(version: u16, config: KindConfig, handler: AnyHandler) -> Arc<Self> {
+    pub(crate) fn new<J: Job>(config: KindConfig, handler: AnyHandler) -> Arc<Self> {
+        let meter = Arc::new(Meter::new(J::KIND));
+        Arc::new(Self::of(J::VERSION, config, handler, meter))
+    }
+
+    fn of(version: u16, config: KindConfig, handler: AnyHandler, meter: Arc<Meter>) -> Self {
         let (running, gate) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { version, config, handler, running, gate })
+        Self { version, config, handler, meter, running, gate }
+    }
+
+    /// The same kind with nothing running, its handler wrapped.
+    pub(crate) fn anew(&self, wrap: impl FnOnce(AnyHandler) -> AnyHandler) -> Arc<Self> {
+        let handler = wrap(Arc::clone(&self.handler));
+        Arc::new(Self::of(self.version, self.config.clone(), handler, Arc::clone(&self.meter)))
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {

@@ -160,9 +160,9 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
     ///
     /// As [`on`](Self::on).
     pub fn on_with<M: 'static, H: Handler<S, M>>(mut self, config: KindConfig, handler: H) -> Self {
-        let (kind, version) = (H::Job::KIND, H::Job::VERSION);
+        let kind = H::Job::KIND;
         let handler = erase(handler, self.state.clone());
-        let before = self.kinds.insert(kind, Kind::new(version, config, handler));
+        let before = self.kinds.insert(kind, Kind::new::<H::Job>(config, handler));
         assert!(before.is_none(), "two handlers of the kind `{kind}`");
         self
     }

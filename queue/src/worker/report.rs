@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use metrics::{Key, Label, Level, Metadata, with_recorder};
 use standfast_core::{Clock, Error, Health, HealthCheck, Verdict};
 
 /// What a worker did while it ran.
@@ -26,29 +27,73 @@ pub struct WorkerReport {
     pub lost: u64,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) succeeded: AtomicU64,
-    pub(crate) retried: AtomicU64,
-    pub(crate) dead: AtomicU64,
-    pub(crate) cancelled: AtomicU64,
-    pub(crate) released: AtomicU64,
-    pub(crate) skipped: AtomicU64,
-    pub(crate) lost: AtomicU64,
+/// How a delivery ended here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    Cancelled,
+    Dead,
+    Lost,
+    Released,
+    Retried,
+    Skipped,
+    Succeeded,
 }
 
+impl Outcome {
+    /// What metrics call them, in order.
+    const NAMES: [&'static str; 7] =
+        ["cancelled", "dead", "lost", "released", "retried", "skipped", "succeeded"];
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters([AtomicU64; Outcome::NAMES.len()]);
+
 impl Counters {
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn report(&self) -> WorkerReport {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |outcome: Outcome| self.0[outcome as usize].load(Ordering::Relaxed);
         WorkerReport {
-            succeeded: read(&self.succeeded),
-            retried: read(&self.retried),
-            dead: read(&self.dead),
-            cancelled: read(&self.cancelled),
-            released: read(&self.released),
-            skipped: read(&self.skipped),
-            lost: read(&self.lost),
+            succeeded: read(Outcome::Succeeded),
+            retried: read(Outcome::Retried),
+            dead: read(Outcome::Dead),
+            cancelled: read(Outcome::Cancelled),
+            released: read(Outcome::Released),
+            skipped: read(Outcome::Skipped),
+            lost: read(Outcome::Lost),
         }
+    }
+}
+
+static METADATA: Metadata<'_> = Metadata::new("standfast_queue", Level::INFO, None);
+
+/// The metrics of a kind. Their keys are made once, since that costs as much as a small job.
+pub(crate) struct Meter {
+    seconds: Key,
+    ended: [Key; Outcome::NAMES.len()],
+}
+
+impl Meter {
+    pub(crate) fn new(kind: &str) -> Self {
+        let label = |name, value: &str| Label::new(name, value.to_owned());
+        Self {
+            seconds: Key::from_parts("standfast_job_seconds", vec![label("kind", kind)]),
+            ended: Outcome::NAMES.map(|outcome| {
+                let labels = vec![label("kind", kind), label("outcome", outcome)];
+                Key::from_parts("standfast_jobs_total", labels)
+            }),
+        }
+    }
+
+    pub(crate) fn ended(&self, outcome: Outcome) {
+        let key = &self.ended[outcome as usize];
+        with_recorder(|to| to.register_counter(key, &METADATA).increment(1));
+    }
+
+    pub(crate) fn took(&self, span: Duration) {
+        with_recorder(|to| to.register_histogram(&self.seconds, &METADATA).record(span));
     }
 }
 

@@ -64,8 +64,7 @@ impl Runner {
     pub(super) fn new<S>(worker: Worker<S>) -> Self {
         let Worker { sources, mut kinds, around, config, identity, health, release, .. } = worker;
         for kind in kinds.values_mut() {
-            let handler = around.iter().fold(Arc::clone(&kind.handler), |inner, wrap| wrap(inner));
-            *kind = Kind::new(kind.version, kind.config.clone(), handler);
+            *kind = kind.anew(|handler| around.iter().fold(handler, |inner, wrap| wrap(inner)));
         }
         // invariant: a worker is made from its first source
         let clock = Arc::clone(sources[0].0.clock());
