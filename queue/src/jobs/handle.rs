@@ -3,10 +3,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::{Error, Result};
-use tokio::time::Instant;
+use standfast_core::{Clock, Error, Result, saturating_add};
 
-use super::Job;
+use super::{Job, Jobs};
 use crate::handle::StatusHandle;
 use crate::status::{CancelOutcome, JobFailure, JobState, JobStatus, StatusStore};
 
@@ -27,6 +26,7 @@ use crate::status::{CancelOutcome, JobFailure, JobState, JobStatus, StatusStore}
 pub struct Handle<J> {
     id: StatusHandle,
     status: Arc<dyn StatusStore>,
+    clock: Arc<dyn Clock>,
     duplicate: bool,
     job: PhantomData<fn() -> J>,
 }
@@ -53,8 +53,9 @@ pub enum WaitError {
 }
 
 impl<J: Job> Handle<J> {
-    pub(crate) fn new(id: StatusHandle, status: Arc<dyn StatusStore>, duplicate: bool) -> Self {
-        Self { id, status, duplicate, job: PhantomData }
+    pub(crate) fn new(id: StatusHandle, jobs: &Jobs, duplicate: bool) -> Self {
+        let (status, clock) = (Arc::clone(jobs.status()), Arc::clone(jobs.clock()));
+        Self { id, status, clock, duplicate, job: PhantomData }
     }
 
     /// What names the job in links.
@@ -86,10 +87,10 @@ impl<J: Job> Handle<J> {
     ///
     /// Why there is no result.
     pub async fn wait(&self, timeout: Duration) -> Result<J::Output, WaitError> {
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = saturating_add(self.clock.instant(), timeout);
         let mut seen = 0;
         loop {
-            let left = deadline.map_or(Duration::MAX, |at| at.duration_since(Instant::now()));
+            let left = deadline.saturating_duration_since(self.clock.instant());
             let status = self.status.wait(&self.id, seen, left).await?;
             let status = status.ok_or(WaitError::Unknown)?;
             match status.state {
@@ -128,7 +129,8 @@ fn output<J: Job>(status: &JobStatus) -> Result<J::Output, WaitError> {
 
 impl<J> Clone for Handle<J> {
     fn clone(&self) -> Self {
-        Self { status: Arc::clone(&self.status), ..*self }
+        let (status, clock) = (Arc::clone(&self.status), Arc::clone(&self.clock));
+        Self { status, clock, ..*self }
     }
 }
 

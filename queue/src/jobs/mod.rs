@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::{Clock, Context, SystemClock};
+use standfast_core::{Clock, Context, Error, ErrorKind, SystemClock};
 
 use crate::handle::StatusHandle;
 use crate::queue::Queue;
@@ -97,7 +97,7 @@ impl Jobs {
 
     /// The job that `handle` names.
     pub fn handle<J: Job>(&self, handle: StatusHandle) -> Handle<J> {
-        Handle::new(handle, Arc::clone(&self.status), false)
+        Handle::new(handle, self, false)
     }
 
     /// A worker for these jobs; `state` is what its handlers share, such as connections.
@@ -135,4 +135,10 @@ impl fmt::Debug for Jobs {
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a call that met `error` is to be repeated, where it happens at most once however often
+/// it is made.
+pub(crate) fn worth_repeating(error: &Error) -> bool {
+    error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown
 }

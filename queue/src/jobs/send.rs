@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use standfast_core::{Backoff, Context, Error, ErrorKind, JobId, SessionRef, Tick, saturating_add};
 
-use super::{Handle, Job, Jobs};
+use super::{Handle, Job, Jobs, worth_repeating};
 use crate::envelope::Envelope;
 use crate::handle::StatusHandle;
 use crate::message::{Dedupe, OutgoingMessage, Priority, SendOutcome};
@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[non_exhaustive]
 pub enum SendError {
     /// The queue or the status store failed. The job may have been sent all the same if the error
-    /// is retryable.
+    /// is retryable or its outcome unknown.
     #[error(transparent)]
     Backend(#[from] Error),
     /// It is a duplicate of a job that nobody can wait for.
@@ -172,19 +172,19 @@ impl<J: Job> SendJob<J> {
         if !message.delay.is_zero() {
             queued = queued.retry_in(message.delay);
         }
-        let status = Arc::clone(jobs.status());
+        let status = jobs.status();
         let advance = retrying(&jobs, || status.advance(&handle, &queued, jobs.kept_for())).await?;
         if !advance.is_applied() && advance.status().state.is_terminal() {
             // the same names were sent before, and that job has ended
-            return Ok(Handle::new(handle, status, true));
+            return Ok(Handle::new(handle, &jobs, true));
         }
         let created = advance.is_applied();
-        let outcome = send(&jobs, message).await?;
-        let not_sent = match outcome {
-            SendOutcome::Sent => return Ok(Handle::new(handle, status, !created)),
+        // after an error it may be in the queue, and then it needs its status
+        let not_sent = match send(&jobs, message).await? {
+            SendOutcome::Sent => return Ok(Handle::new(handle, &jobs, !created)),
             SendOutcome::Duplicate(original) => match original.handle {
-                Some(known) if known == handle => return Ok(Handle::new(handle, status, true)),
-                Some(known) => Ok(Handle::new(known, Arc::clone(&status), true)),
+                Some(known) if known == handle => return Ok(Handle::new(handle, &jobs, true)),
+                Some(known) => Ok(Handle::new(known, &jobs, true)),
                 None => Err(SendError::Duplicate(original.id)),
             },
             SendOutcome::Full => Err(SendError::Full),
@@ -218,12 +218,18 @@ impl<J: Job> fmt::Debug for SendJob<J> {
     }
 }
 
-/// Sends one message. Every try has the same id, so that together they are one send.
+/// Sends one message. Every try has the same id, so that together they are one send. `Failed` is
+/// left only where the message is not stored; where nobody knows, it is the error.
 async fn send(jobs: &Jobs, message: OutgoingMessage) -> Result<SendOutcome, Error> {
     let batch = [message];
-    let outcomes = retrying(jobs, || jobs.queue().send(&batch)).await?;
-    let missing = || Error::new(ErrorKind::Unexpected, "jobs", "queue.send");
-    outcomes.into_iter().next().ok_or_else(missing)
+    retrying(jobs, || async {
+        match jobs.queue().send(&batch).await?.into_iter().next() {
+            Some(SendOutcome::Failed(error)) if worth_repeating(&error) => Err(error),
+            Some(outcome) => Ok(outcome),
+            None => Err(Error::new(ErrorKind::Unexpected, "jobs", "queue.send")),
+        }
+    })
+    .await
 }
 
 async fn retrying<T, F>(jobs: &Jobs, mut call: impl FnMut() -> F + Send) -> Result<T, Error>
@@ -234,7 +240,7 @@ where
     let mut attempt = 1;
     loop {
         match call().await {
-            Err(error) if error.is_retryable() && attempt < TRIES => {
+            Err(error) if worth_repeating(&error) && attempt < TRIES => {
                 let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
                 let clock = jobs.clock();
                 clock.sleep_until(saturating_add(clock.instant(), pause)).await;

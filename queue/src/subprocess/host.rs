@@ -20,7 +20,7 @@ use crate::envelope::Envelope;
 use crate::jobs::Job;
 use crate::receipt::Receipt;
 use crate::worker::{
-    AnyHandler, CancelReason, Handler, JobContext, JobError, JobRequest, Told, Verdict, erase,
+    AnyHandler, CancelReason, Handler, JobContext, JobError, JobRequest, Verdict, erase,
 };
 
 /// Runs the one job that this process was started for, with the same handlers that a worker could
@@ -100,11 +100,11 @@ impl<S: Clone + Send + Sync + 'static> JobProcess<S> {
             tokio::select! {
                 biased;
                 answer = &mut answer => break answer,
-                () = context.news() => report(&reporter, context.take_told())?,
+                () = context.news() => report(&reporter, &context)?,
             }
         };
         signals.abort();
-        report(&reporter, context.take_told())?;
+        report(&reporter, &context)?;
         match answer {
             Ok(output) => {
                 reporter.result(&output)?;
@@ -136,7 +136,11 @@ impl Attempt {
         let receipt = Receipt::new(0, envelope.into());
         let mut received = Received::new(receipt, Utc::now(), Instant::now());
         (received.attempt, received.delivery) = (self.attempt, self.delivery);
-        JobContext::new(received, self.checkpoint, None)
+        let context = JobContext::new(received, None);
+        if let Some(state) = self.checkpoint {
+            context.set_last_checkpoint(state);
+        }
+        context
     }
 }
 
@@ -158,13 +162,16 @@ fn read_input() -> io::Result<(Envelope, Attempt)> {
     Ok((envelope, Attempt { attempt, delivery, checkpoint }))
 }
 
-fn report(reporter: &Reporter, told: Told) -> io::Result<()> {
-    if let Some(progress) = told.progress {
+/// Passes on what the handler told since the last time.
+fn report(reporter: &Reporter, context: &JobContext) -> io::Result<()> {
+    let told = context.news_to_store();
+    if let Some(progress) = &told.progress {
         reporter.progress(progress.done, progress.total, progress.message.as_deref())?;
     }
-    if let Some(state) = told.checkpoint {
-        reporter.checkpoint(&state)?;
+    if let Some(state) = &told.checkpoint {
+        reporter.checkpoint(state)?;
     }
+    context.stored(&told);
     Ok(())
 }
 

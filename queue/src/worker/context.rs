@@ -1,11 +1,11 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use standfast_core::{CancellationToken, Context, Id128};
+use standfast_core::{CancellationToken, Clock, Context, Id128};
 use tokio::sync::Notify;
 
 use super::JobError;
@@ -56,17 +56,21 @@ struct Shared {
     lease_until: Mutex<Instant>,
     cancelled: CancellationToken,
     reason: OnceLock<CancelReason>,
-    last_checkpoint: Option<Bytes>,
+    last_checkpoint: OnceLock<Bytes>,
     told: Mutex<Told>,
     news: Notify,
     jobs: Option<Jobs>,
 }
 
-/// What the handler told and nobody has taken along yet.
-#[derive(Default)]
+/// What the handler told and the status does not have yet.
+#[derive(Clone, Default)]
 pub(crate) struct Told {
     pub(crate) progress: Option<Progress>,
     pub(crate) checkpoint: Option<Bytes>,
+    /// The most units that were said to be done.
+    most: u64,
+    /// How often something was told.
+    times: u64,
 }
 
 impl Told {
@@ -76,17 +80,13 @@ impl Told {
 }
 
 impl JobContext {
-    pub(crate) fn new(
-        received: Received,
-        last_checkpoint: Option<Bytes>,
-        jobs: Option<Jobs>,
-    ) -> Self {
+    pub(crate) fn new(received: Received, jobs: Option<Jobs>) -> Self {
         Self(Arc::new(Shared {
             lease_until: Mutex::new(received.lease_until),
             received,
             cancelled: CancellationToken::new(),
             reason: OnceLock::new(),
-            last_checkpoint,
+            last_checkpoint: OnceLock::new(),
             told: Mutex::default(),
             news: Notify::new(),
             jobs,
@@ -124,13 +124,19 @@ impl JobContext {
         self.report(Progress::new(done, total));
     }
 
-    /// Says how far the job is, and what is being done.
+    /// Says how far the job is, and what is being done. The units done do not go back: a report of
+    /// fewer than before is left out.
     pub fn report(&self, progress: Progress) {
-        self.tell(|told| told.progress = Some(progress));
+        self.tell(|told| {
+            if progress.done >= told.most {
+                told.most = progress.done;
+                told.progress = Some(progress);
+            }
+        });
     }
 
-    /// Leaves `value` for the next attempt, should this one not end. It is stored with the next
-    /// heartbeat or progress.
+    /// Leaves `value` for the next attempt, should this one not end. It is stored within the
+    /// worker's progress interval, with whatever else was told by then.
     ///
     /// # Errors
     ///
@@ -150,7 +156,7 @@ impl JobContext {
     }
 
     pub(crate) fn last_checkpoint_bytes(&self) -> Option<&Bytes> {
-        self.0.last_checkpoint.as_ref()
+        self.0.last_checkpoint.get()
     }
 
     /// What an earlier attempt of this run left, if it can be read as a `T`. Jobs without a status
@@ -207,18 +213,51 @@ impl JobContext {
         &self.0.received
     }
 
+    /// Which context this is, among those that live.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Hands over what an earlier delivery left, before the handler runs.
+    pub(crate) fn set_last_checkpoint(&self, checkpoint: Bytes) {
+        // invariant: a job begins once, so there is none yet
+        let _ = self.0.last_checkpoint.set(checkpoint);
+    }
+
     pub(crate) fn extend_lease(&self, until: Instant) {
         *self.0.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
+    /// Waits until the lease has ended, however often it is extended meanwhile.
+    pub(crate) async fn lease_ended(&self, clock: &dyn Clock) {
+        while self.lease_deadline() > clock.instant() {
+            clock.sleep_until(self.lease_deadline()).await;
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, tell: impl FnOnce(&mut Told)) {
-        tell(&mut self.0.told.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut told = self.told();
+        tell(&mut told);
+        told.times += 1;
+        drop(told);
         self.0.news.notify_one();
     }
 
-    /// Takes what the handler told since the last time.
-    pub(crate) fn take_told(&self) -> Told {
-        std::mem::take(&mut self.0.told.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What the handler told and the status does not have yet.
+    pub(crate) fn news_to_store(&self) -> Told {
+        self.told().clone()
+    }
+
+    /// Takes note that the status has what was told up to `stored`.
+    pub(crate) fn stored(&self, stored: &Told) {
+        let mut told = self.told();
+        if told.times == stored.times {
+            (told.progress, told.checkpoint) = (None, None);
+        }
     }
 
     /// Waits until the handler has told something.

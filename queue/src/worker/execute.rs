@@ -1,26 +1,29 @@
 //! One delivery, from the receive to the settlement.
 
 use std::any::Any;
+use std::cmp::Ordering;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::Value;
 use standfast_core::{Backoff, saturating_add};
 
 use super::context::CancelReason;
 use super::error::Verdict;
+use super::heartbeat::lose;
 use super::kind::{Admission, Kind};
 use super::run::{Runner, Source};
-use super::settle::{Unsaid, advance, settle};
+use super::settle::Unsaid;
 use super::{JobContext, JobError, JobRequest};
 use crate::delivery::Settlement;
-use crate::status::{JobFailure, JobState, JobStatus, StatusUpdate};
+use crate::status::{Advance, JobFailure, JobState, JobStatus, StatusUpdate};
 
 const UNKNOWN_KIND: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+const ON_REQUEST: &str = "cancelled on request";
 
 /// How an execution ended.
 enum Ended {
@@ -70,44 +73,48 @@ impl Runner {
             Admission::Admitted(running) => running,
             Admission::Later(delay) => return self.release(source, &context, delay).await,
         };
-        // from here on the context carries the checkpoint, which only the status knows
-        let Some(context) = self.begin(source, context).await else {
-            return kind.note_nothing();
-        };
+        let Some(seen) = self.begin(source, &context).await else { return };
         let began = self.clock.instant();
-        let ended = self.run_handler(source, kind, &context).await;
-        drop(admitted);
+        let ended = self.run_handler(source, kind, &context, seen).await;
         let took = self.clock.instant().saturating_duration_since(began);
         let conclusion = self.conclude(kind, &context, ended);
+        drop(admitted);
         metrics::histogram!("standfast_job_seconds", "kind" => envelope.kind.clone())
             .record(took.as_secs_f64());
         self.finish(source, &context, conclusion).await;
     }
 
-    /// Says that the job runs. `None` when it must not: another worker has it, it has ended, or
-    /// that could not be found out.
-    async fn begin(&self, source: &Source, context: JobContext) -> Option<JobContext> {
-        let update = self.update(&context, JobState::Running);
-        let advanced = match advance(&source.jobs, &context, &update, &self.release).await {
-            Ok(None) => return Some(context),
+    /// Says that the job runs, and learns what only its status knows: checkpoint, request to cancel.
+    /// Returns the version of the status; `None` when the job must not run: another worker has it,
+    /// it has ended, or that could not be found out.
+    async fn begin(&self, source: &Source, context: &JobContext) -> Option<u64> {
+        let update = self.update(context, JobState::Running);
+        let advanced = match self.advance(source, context, &update).await {
+            Ok(None) => return Some(0),
             Ok(Some(advanced)) => advanced,
+            Err(Unsaid::TooLate) => {
+                // nothing was said, so this was no attempt
+                self.release(source, context, Duration::ZERO).await;
+                return None;
+            }
             Err(unsaid) => {
-                self.give_up(&context, unsaid, "the status `running` was not stored");
-                source.leases.forget(&context);
+                self.give_up(context, unsaid, "the status `running` was not stored");
+                self.lost(source, context);
                 return None;
             }
         };
-        let status = Arc::clone(advanced.status());
-        if advanced.is_applied() {
-            let checkpoint = status.checkpoint.clone();
-            let context = source.with_checkpoint(context, checkpoint);
-            if status.cancel_requested {
-                context.cancel(CancelReason::Requested);
-            }
-            return Some(context);
+        let status = advanced.status();
+        if !advanced.is_applied() {
+            self.skip(source, context, status).await;
+            return None;
         }
-        self.skip(source, &context, &status).await;
-        None
+        if let Some(checkpoint) = &status.checkpoint {
+            context.set_last_checkpoint(checkpoint.clone());
+        }
+        if status.cancel_requested {
+            context.cancel(CancelReason::Requested);
+        }
+        Some(status.version)
     }
 
     /// Settles a delivery whose status says that there is nothing to run.
@@ -120,17 +127,26 @@ impl Runner {
                 Settlement::DeadLetter { reason: failure.unwrap_or_default() }
             }
             // a later delivery runs: this one has lost its lease without knowing it yet
-            JobState::Queued | JobState::Running => return source.leases.forget(context),
+            JobState::Queued | JobState::Running => return self.lost(source, context),
         };
         self.settle(source, context, settlement, Outcome::Skipped).await;
     }
 
     /// Runs the handler next to what has to go on meanwhile: progress, requests to cancel, time.
-    async fn run_handler(&self, source: &Source, kind: &Kind, context: &JobContext) -> Ended {
+    async fn run_handler(
+        &self,
+        source: &Source,
+        kind: &Kind,
+        context: &JobContext,
+        seen: u64,
+    ) -> Ended {
+        if context.is_cancelled() {
+            return Ended::Abandoned;
+        }
         let request = JobRequest { context: context.clone() };
         let answer = AssertUnwindSafe(async { (kind.handler)(request).await }).catch_unwind();
         tokio::pin!(answer);
-        let companion = self.accompany(source, context);
+        let companion = self.accompany(source, context, seen);
         tokio::pin!(companion);
         let time_limit =
             kind.config.timeout.map(|limit| saturating_add(self.clock.instant(), limit));
@@ -151,22 +167,19 @@ impl Runner {
             }
             () = time_is_up => context.cancel(CancelReason::TimedOut),
         }
-        // asked to end: until the grace is over, or the lease if it is lost
+        // asked to end: until the grace is over, and never longer than the lease
         let grace = saturating_add(self.clock.instant(), self.config.cancel_grace);
-        let end = match context.cancel_reason() {
-            Some(CancelReason::LeaseLost) => grace.min(context.lease_deadline()),
-            _ => grace,
-        };
         tokio::select! {
             biased;
             answer = &mut answer => Ended::Returned(flatten(answer)),
-            () = self.clock.sleep_until(end) => Ended::Abandoned,
+            () = self.clock.sleep_until(grace) => Ended::Abandoned,
+            () = context.lease_ended(&*self.clock) => Ended::Abandoned,
             () = self.release.cancelled() => Ended::Abandoned,
         }
     }
 
     /// Stores what the handler tells and hears requests to cancel; never ends.
-    async fn accompany(&self, source: &Source, context: &JobContext) {
+    async fn accompany(&self, source: &Source, context: &JobContext, mut seen: u64) {
         let Some(handle) = context.envelope().handle else {
             return std::future::pending().await;
         };
@@ -179,7 +192,6 @@ impl Runner {
             }
         };
         let hear = async {
-            let mut seen = 0;
             loop {
                 match source.jobs.status().wait(&handle, seen, Duration::from_secs(60)).await {
                     Ok(Some(status)) => {
@@ -200,17 +212,19 @@ impl Runner {
         tokio::join!(tell, hear);
     }
 
-    /// Takes along what the handler told. What cannot be stored now is told again by the next
-    /// report, or by the conclusion.
+    /// Stores what the handler told. What is not stored when the handler ends goes along with the
+    /// conclusion.
     async fn store_told(&self, source: &Source, context: &JobContext) {
-        let told = context.take_told();
+        let told = context.news_to_store();
         if told.is_empty() {
             return;
         }
         let mut update = self.update(context, JobState::Running);
-        (update.progress, update.checkpoint) = (told.progress, told.checkpoint.clone());
-        if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
-            self.give_up(context, unsaid, "progress was not stored");
+        (update.progress, update.checkpoint) = (told.progress.clone(), told.checkpoint.clone());
+        match self.advance(source, context, &update).await {
+            Ok(Some(Advance::Refused(status))) if is_later(&status, &update) => lose(context),
+            Ok(_) => context.stored(&told),
+            Err(unsaid) => self.give_up(context, unsaid, "progress was not stored"),
         }
     }
 
@@ -228,7 +242,7 @@ impl Runner {
                 };
             }
             (Ended::Returned(Err(error)), None) => error,
-            (_, Some(CancelReason::Requested)) => JobError::cancelled("cancelled on request"),
+            (_, Some(CancelReason::Requested)) => JobError::cancelled(ON_REQUEST),
             (_, Some(CancelReason::TimedOut)) => {
                 let limit = kind.config.timeout.unwrap_or_default();
                 JobError::retry(format!("took longer than {limit:?}"))
@@ -238,22 +252,9 @@ impl Runner {
             | (Ended::Abandoned, None) => JobError::snooze(Duration::ZERO),
         };
         match error.verdict {
-            Verdict::Cancelled => {
-                kind.note_nothing();
-                Conclusion {
-                    update: self.last_update(context, JobState::Cancelled).error(error.failure),
-                    settlement: Settlement::Ack,
-                    outcome: Outcome::Cancelled,
-                }
-            }
-            Verdict::Snooze(delay) => {
-                kind.note_nothing();
-                self.again(context, delay, None)
-            }
-            Verdict::Dead => {
-                kind.note_nothing();
-                self.bury(context, error.failure)
-            }
+            Verdict::Cancelled => self.cancel(context, error.failure),
+            Verdict::Snooze(delay) => self.again(context, delay, None),
+            Verdict::Dead => self.bury(context, error.failure),
             Verdict::Retry | Verdict::RetryIn(_) => {
                 if kind.note(true, now) {
                     let pause = kind.config.breaker_pause;
@@ -299,6 +300,14 @@ impl Runner {
         Conclusion { update, settlement, outcome }
     }
 
+    fn cancel(&self, context: &JobContext, failure: JobFailure) -> Conclusion {
+        Conclusion {
+            update: self.last_update(context, JobState::Cancelled).error(failure),
+            settlement: Settlement::Ack,
+            outcome: Outcome::Cancelled,
+        }
+    }
+
     fn bury(&self, context: &JobContext, failure: JobFailure) -> Conclusion {
         Conclusion {
             settlement: Settlement::DeadLetter { reason: failure.message.clone() },
@@ -311,27 +320,43 @@ impl Runner {
     ///
     /// Dies before: the lease runs out, the job runs again. Dies between: the next worker finds the
     /// status ended and settles accordingly, or finds it queued and runs it. Dies after: all said.
-    async fn finish(&self, source: &Source, context: &JobContext, conclusion: Conclusion) {
-        let Conclusion { mut update, mut settlement, mut outcome } = conclusion;
-        match advance(&source.jobs, context, &update, &self.release).await {
-            Ok(_) => {}
-            Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
-                // the result is what the job was for: without it the job has failed
-                let failure = JobFailure::new(format!("the result was not stored: {error}"));
-                let burial = self.bury(context, failure);
-                (update, settlement, outcome) = (burial.update, burial.settlement, burial.outcome);
-                if let Err(unsaid) = advance(&source.jobs, context, &update, &self.release).await {
-                    self.give_up(context, unsaid, "the failure was not stored");
+    async fn finish(&self, source: &Source, context: &JobContext, mut conclusion: Conclusion) {
+        loop {
+            let Conclusion { update, settlement, outcome } = conclusion;
+            conclusion = match self.advance(source, context, &update).await {
+                Err(Unsaid::Refused(error)) if matches!(outcome, Outcome::Succeeded) => {
+                    // the result is what the job was for: without it the job has failed
+                    self.bury(
+                        context,
+                        JobFailure::new(format!("the result was not stored: {error}")),
+                    )
                 }
-            }
-            Err(unsaid) => {
-                self.give_up(context, unsaid, "the end was not stored; the job will run again");
-                source.leases.forget(context);
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+                Err(unsaid) => {
+                    self.give_up(context, unsaid, "the end was not stored; the job will run again");
+                    return self.lost(source, context);
+                }
+                // a settlement might reach the later delivery where receipts are not fenced
+                Ok(Some(Advance::Refused(status))) if is_later(&status, &update) => {
+                    tracing::warn!(id = %context.envelope().id, "ended too late");
+                    return self.lost(source, context);
+                }
+                // asked to end while it was failing, so it does not run again
+                Ok(Some(Advance::Applied(status)))
+                    if status.state == JobState::Queued && status.cancel_requested =>
+                {
+                    let StatusUpdate { run, attempt, delivery, .. } = update;
+                    let mut cancelled = self.cancel(context, JobFailure::new(ON_REQUEST));
+                    cancelled.update = cancelled.update.execution(run, attempt, delivery);
+                    cancelled
+                }
+                Ok(_) => return self.settle(source, context, settlement, outcome).await,
+            };
         }
-        self.settle(source, context, settlement, outcome).await;
+    }
+
+    fn lost(&self, source: &Source, context: &JobContext) {
+        source.leases.forget(context);
+        self.counters.lost.fetch_add(1, Relaxed);
     }
 
     async fn settle(
@@ -342,22 +367,20 @@ impl Runner {
         outcome: Outcome,
     ) {
         source.leases.forget(context);
-        let settled =
-            settle(&source.settles, &*self.clock, context, settlement, &self.release).await;
-        let outcome = match settled {
+        let outcome = match self.settle_one(source, context, settlement).await {
             Ok(true) => {
-                self.counter(outcome).fetch_add(1, Ordering::Relaxed);
+                self.counter(outcome).fetch_add(1, Relaxed);
                 outcome.name()
             }
             Ok(false) => {
                 let id = context.envelope().id;
                 tracing::warn!(%id, "settled too late: the message will be or was delivered again");
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                self.counters.lost.fetch_add(1, Relaxed);
                 "lost"
             }
             Err(unsaid) => {
                 self.give_up(context, unsaid, "not settled; the message will be delivered again");
-                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+                self.counters.lost.fetch_add(1, Relaxed);
                 "lost"
             }
         };
@@ -412,7 +435,7 @@ impl Runner {
 
     /// An update with what the handler told last.
     fn last_update(&self, context: &JobContext, state: JobState) -> StatusUpdate {
-        let told = context.take_told();
+        let told = context.news_to_store();
         let mut update = self.update(context, state);
         (update.progress, update.checkpoint) = (told.progress, told.checkpoint);
         update
@@ -427,17 +450,13 @@ impl Runner {
     }
 }
 
-impl Source {
-    /// The context with what an earlier delivery left, its lease kept on.
-    fn with_checkpoint(&self, context: JobContext, checkpoint: Option<Bytes>) -> JobContext {
-        if checkpoint.is_none() {
-            return context;
-        }
-        let again =
-            JobContext::new(context.received().clone(), checkpoint, Some(self.jobs.clone()));
-        again.extend_lease(context.lease_deadline());
-        self.leases.keep(&again);
-        again
+/// Whether `status`, which refused `update`, belongs to a later delivery. Otherwise it is what an
+/// earlier try of the same update left.
+fn is_later(status: &JobStatus, update: &StatusUpdate) -> bool {
+    match (status.run, status.delivery).cmp(&(update.run, update.delivery)) {
+        Ordering::Less => false,
+        Ordering::Equal => update.state == JobState::Queued && status.state == JobState::Running,
+        Ordering::Greater => true,
     }
 }
 

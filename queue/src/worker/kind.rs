@@ -1,14 +1,22 @@
 //! What a worker keeps per kind of job: its policy, its limits and its circuit breaker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use standfast_core::{Backoff, Clock};
+use standfast_core::{Backoff, Clock, saturating_add};
 
 use super::handler::AnyHandler;
 use crate::delivery::Received;
+
+/// After how long a job comes back that found as many of its kind running as may.
+const HELD_UP: Duration = Duration::from_millis(500);
+/// After how long a job comes back that found its kind being tried by another.
+const PROBED: Duration = Duration::from_secs(1);
+/// After how long a job comes back at the latest that was held up by a rate limit: by then there
+/// may be more workers.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// How often a job of a kind is tried, and when.
 ///
@@ -85,7 +93,7 @@ pub struct KindConfig {
     pub timeout: Option<Duration>,
     /// How many run at once in this process; as many as the worker runs by default.
     pub concurrency: usize,
-    /// How many start per second in this process; unbounded by default.
+    /// How many start per second in this process, on average; unbounded by default.
     pub rate: Option<f64>,
     /// After how many failures in a row, of whatever jobs, the kind is paused; 20 by default.
     pub breaker: u32,
@@ -157,6 +165,8 @@ struct Gate {
     probing: bool,
     /// When the next job may start under the rate limit.
     next_start: Option<Instant>,
+    /// Until when the starts of jobs that were held up are spoken for.
+    held_until: Option<Instant>,
 }
 
 /// Whether a job may start now.
@@ -167,11 +177,17 @@ pub(crate) enum Admission {
 }
 
 /// Counts a job as running for as long as it lives.
-pub(crate) struct Running(Arc<Kind>);
+pub(crate) struct Running {
+    kind: Arc<Kind>,
+    probes: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.kind.running.fetch_sub(1, Ordering::AcqRel);
+        if self.probes {
+            self.kind.gate().probing = false;
+        }
     }
 }
 
@@ -181,51 +197,67 @@ impl Kind {
         Arc::new(Self { version, config, handler, running, gate })
     }
 
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn admit(self: &Arc<Self>, now: Instant) -> Admission {
         let running = self.running.fetch_add(1, Ordering::AcqRel);
-        let guard = Running(Arc::clone(self));
-        if running >= self.config.concurrency {
-            return Admission::Later(Duration::from_millis(500));
+        let mut guard = Running { kind: Arc::clone(self), probes: false };
+        if running >= self.config.concurrency.max(1) {
+            return Admission::Later(HELD_UP);
         }
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open_until) = gate.open_until {
-            if now < open_until {
-                return Admission::Later(open_until - now);
-            }
-            if gate.probing {
-                return Admission::Later(Duration::from_secs(1));
-            }
+        let mut gate = self.gate();
+        match gate.open_until {
+            Some(open_until) if now < open_until => return Admission::Later(open_until - now),
+            Some(_) if gate.probing => return Admission::Later(PROBED),
+            _ => {}
         }
-        if let Some(rate) = self.config.rate.filter(|rate| *rate > 0.0) {
-            let next = gate.next_start.map_or(now, |next| next.max(now));
-            if next > now {
-                return Admission::Later(next - now);
-            }
-            gate.next_start = Some(next + Duration::from_secs_f64(1.0 / rate));
+        if let Some(delay) = self.config.rate.and_then(|rate| gate.pace(rate, now)) {
+            return Admission::Later(delay);
         }
-        gate.probing = gate.open_until.is_some();
+        guard.probes = gate.open_until.is_some();
+        gate.probing |= guard.probes;
         Admission::Admitted(guard)
     }
 
     /// Notes how a job of this kind ended; says whether that opened the breaker.
     pub(crate) fn note(&self, failed: bool, now: Instant) -> bool {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gate = self.gate();
         if !failed {
-            *gate = Gate { next_start: gate.next_start, ..Gate::default() };
+            (gate.failures, gate.open_until) = (0, None);
             return false;
         }
-        gate.failures += 1;
-        let probe_failed = std::mem::take(&mut gate.probing);
-        let opens =
-            probe_failed || (gate.failures >= self.config.breaker && gate.open_until.is_none());
+        gate.failures = gate.failures.saturating_add(1);
+        let opens = match gate.open_until {
+            None => gate.failures >= self.config.breaker,
+            // one that began before the breaker opened says nothing new; the probe does
+            Some(open_until) => now >= open_until,
+        };
         if opens {
-            gate.open_until = Some(now + self.config.breaker_pause);
+            gate.open_until = Some(saturating_add(now, self.config.breaker_pause));
         }
         opens
     }
+}
 
-    /// Notes that a job of this kind ended in a way that says nothing about the kind.
-    pub(crate) fn note_nothing(&self) {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).probing = false;
+impl Gate {
+    /// Starts a job now, or says after how long it may be started. Each job that is held up gets a
+    /// time of its own, so that they do not all come back at once; it may be late by one interval
+    /// without slowing the next ones down.
+    fn pace(&mut self, rate: f64, now: Instant) -> Option<Duration> {
+        if rate.is_nan() || rate <= 0.0 {
+            return None;
+        }
+        let interval = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX);
+        let next = self.next_start.unwrap_or(now);
+        if next > now {
+            let own = self.held_until.map_or(next, |until| until.max(next));
+            self.held_until = Some(saturating_add(own, interval));
+            return Some((own - now).min(LONGEST_HOLD));
+        }
+        let earliest = now.checked_sub(interval).unwrap_or(now);
+        self.next_start = Some(saturating_add(next.max(earliest), interval));
+        None
     }
 }

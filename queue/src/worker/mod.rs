@@ -21,14 +21,14 @@ use standfast_core::{CancellationToken, Id128, Lifecycle, Phase};
 use crate::jobs::{Job, Jobs};
 pub use context::{CancelReason, JobContext};
 pub use error::JobError;
+#[cfg(feature = "subprocess")]
+pub(crate) use error::Verdict;
 #[cfg(feature = "tower")]
 pub(crate) use handler::Answer;
 pub(crate) use handler::AnyHandler;
 pub use handler::{ByContext, ByState, ByUser, FromJob, Handler, JobRequest};
 pub use kind::{KindConfig, RetryPolicy};
 pub use report::{WorkerHealth, WorkerReport};
-#[cfg(feature = "subprocess")]
-pub(crate) use {context::Told, error::Verdict};
 
 pub(crate) use handler::erase;
 use kind::Kind;
@@ -48,9 +48,11 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long one receive waits for jobs; 20 seconds by default.
     pub wait: Duration,
-    /// How long running jobs may go on after the stop began; 25 seconds by default.
+    /// How long running jobs may go on after the stop began; 20 seconds by default. Then they are
+    /// asked to end. With the default of `cancel_grace`, all is over within the 30 seconds that a
+    /// [`Lifecycle`] and most process managers wait.
     pub grace: Duration,
-    /// How long a job that was asked to end may take to do so; 10 seconds by default. Then its
+    /// How long a job that was asked to end may take to do so; 5 seconds by default. Then its
     /// future is dropped.
     pub cancel_grace: Duration,
     /// The shortest time between two stored progress reports of a job; 100 ms by default.
@@ -67,8 +69,8 @@ impl Default for WorkerConfig {
             prefetch: 0,
             lease: Duration::from_secs(30),
             wait: Duration::from_secs(20),
-            grace: Duration::from_secs(25),
-            cancel_grace: Duration::from_secs(10),
+            grace: Duration::from_secs(20),
+            cancel_grace: Duration::from_secs(5),
             progress_interval: Duration::from_millis(100),
             unknown_for: Duration::from_secs(24 * 60 * 60),
         }
@@ -131,13 +133,13 @@ pub struct Worker<S> {
 impl<S: Clone + Send + Sync + 'static> Worker<S> {
     pub(crate) fn new(jobs: Jobs, state: S) -> Self {
         Self {
+            health: WorkerHealth::new(Arc::clone(jobs.clock())),
             state,
             sources: vec![(jobs, 1)],
             kinds: HashMap::new(),
             around: Vec::new(),
             config: WorkerConfig::default(),
             identity: Id128::random().to_string().into(),
-            health: WorkerHealth::default(),
             release: CancellationToken::new(),
         }
     }
@@ -165,8 +167,8 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         self
     }
 
-    /// Receives from the queue of `jobs` too. A queue of weight 3 is taken from three times as
-    /// often as one of weight 1 while both have jobs.
+    /// Receives from the queue of `jobs` too. A queue of weight 3 gets three times as many of the
+    /// slots that become free as one of weight 1 while both have jobs; one without jobs gets none.
     pub fn also_from(mut self, jobs: Jobs, weight: u32) -> Self {
         self.sources.push((jobs, weight.max(1)));
         self
@@ -188,7 +190,8 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         Self { release: token, ..self }
     }
 
-    /// Whether the worker gets at its queues, for health checks; to be asked for before it runs.
+    /// Whether the worker gets at its queues and the statuses, for health checks; to be asked for
+    /// before it runs.
     pub fn health(&self) -> WorkerHealth {
         self.health.clone()
     }
@@ -221,8 +224,8 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         &self.sources[0].0
     }
 
-    /// Runs what can be received now, one job after the other, until there is nothing left; for
-    /// tests.
+    /// Runs what can be received now, and what comes of that, one job after the other, until there
+    /// is nothing left; for tests.
     pub async fn drain(&self) -> WorkerReport {
         Runner::new(self.clone()).drain().await
     }

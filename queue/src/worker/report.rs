@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use standfast_core::{Error, Health, HealthCheck, Verdict};
+use standfast_core::{Clock, Error, Health, HealthCheck, Verdict};
 
 /// What a worker did while it ran.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,7 +52,8 @@ impl Counters {
     }
 }
 
-/// Whether a worker gets at its queues: failing after two waits without an answered receive.
+/// Whether a worker gets at its queues and at the statuses: degraded while one of them fails, failing
+/// when a queue has not answered for two waits.
 ///
 /// ```
 /// # use standfast_core::HealthCheck;
@@ -63,61 +64,105 @@ impl Counters {
 /// assert!(!health.health().await.is_usable());   // it does not run yet
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct WorkerHealth(Arc<Mutex<Seen>>);
+#[derive(Clone, Debug)]
+pub struct WorkerHealth {
+    clock: Arc<dyn Clock>,
+    seen: Arc<Mutex<Seen>>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
+    stage: Stage,
     patience: Duration,
-    answered: Option<Instant>,
-    error: Option<Error>,
-    stopped: bool,
+    sources: Vec<Source>,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    New,
+    Running,
+    Stopped,
+}
+
+/// What was seen of one queue and its statuses.
+#[derive(Clone, Debug, Default)]
+struct Source {
+    /// Since when the queue was asked and has not answered. A worker that has no room asks nothing.
+    unanswered_since: Option<Instant>,
+    queue: Option<Error>,
+    status: Option<Error>,
 }
 
 impl WorkerHealth {
-    fn update(&self, update: impl FnOnce(&mut Seen)) {
-        update(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, seen: Arc::default() }
     }
 
-    pub(crate) fn started(&self, wait: Duration) {
-        self.update(|seen| {
-            *seen = Seen {
-                patience: wait * 2 + Duration::from_secs(5),
-                answered: Some(Instant::now()),
-                ..Seen::default()
-            };
-        });
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn started(&self, wait: Duration, sources: usize) {
+        let patience = wait.saturating_mul(2).saturating_add(Duration::from_secs(5));
+        let sources = vec![Source::default(); sources];
+        *self.seen() = Seen { stage: Stage::Running, patience, sources };
     }
 
     pub(crate) fn stopped(&self) {
-        self.update(|seen| seen.stopped = true);
+        self.seen().stage = Stage::Stopped;
     }
 
-    pub(crate) fn answered(&self) {
-        self.update(|seen| (seen.answered, seen.error) = (Some(Instant::now()), None));
+    fn note(&self, source: usize, note: impl FnOnce(&mut Source)) {
+        // a worker that drains was not started: nobody asks
+        self.seen().sources.get_mut(source).map(note);
     }
 
-    pub(crate) fn failed(&self, error: &Error) {
-        self.update(|seen| seen.error = Some(error.clone()));
+    pub(crate) fn asking(&self, source: usize) {
+        let now = self.clock.instant();
+        self.note(source, |source| source.unanswered_since = source.unanswered_since.or(Some(now)));
+    }
+
+    pub(crate) fn answered(&self, source: usize, error: Option<&Error>) {
+        self.note(source, |source| {
+            source.queue = error.cloned();
+            if error.is_none() {
+                source.unanswered_since = None;
+            }
+        });
+    }
+
+    pub(crate) fn status_answered(&self, source: usize, error: Option<&Error>) {
+        self.note(source, |source| source.status = error.cloned());
+    }
+
+    fn verdict(&self) -> Verdict {
+        let seen = self.seen();
+        match seen.stage {
+            Stage::New => return Verdict::Failing("the worker does not run".into()),
+            Stage::Stopped => return Verdict::Failing("the worker has stopped".into()),
+            Stage::Running => {}
+        }
+        let now = self.clock.instant();
+        for source in &seen.sources {
+            let silent = source.unanswered_since.map(|since| now.saturating_duration_since(since));
+            if let Some(silent) = silent.filter(|silent| *silent > seen.patience) {
+                let error = source.queue.as_ref().map(|error| format!(": {error}"));
+                let error = error.unwrap_or_default();
+                return Verdict::Failing(format!(
+                    "no receive was answered for {silent:.0?}{error}"
+                ));
+            }
+        }
+        let error =
+            seen.sources.iter().find_map(|source| source.queue.as_ref().or(source.status.as_ref()));
+        error.map_or(Verdict::Healthy, |error| Verdict::Degraded(error.to_string()))
     }
 }
 
 #[async_trait]
 impl HealthCheck for WorkerHealth {
     async fn health(&self) -> Health {
-        let began = Instant::now();
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = seen.answered.map(|at| at.elapsed());
-        let verdict = match (silent, &seen.error) {
-            (None, _) => Verdict::Failing("the worker does not run".into()),
-            _ if seen.stopped => Verdict::Failing("the worker has stopped".into()),
-            (Some(silent), error) if silent > seen.patience => {
-                let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-                Verdict::Failing(format!("no receive was answered for {silent:.0?}{error}"))
-            }
-            (_, Some(error)) => Verdict::Degraded(error.to_string()),
-            (_, None) => Verdict::Healthy,
-        };
-        Health::since("worker", began, verdict)
+        Health::since("worker", Instant::now(), self.verdict())
     }
 }

@@ -1,15 +1,14 @@
 //! What must reach a store is tried for as long as the lease gives the right to say it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::{Backoff, CancellationToken, Clock, Error, Result, saturating_add};
+use standfast_core::{Backoff, Error, Result, saturating_add};
 
 use super::JobContext;
+use super::run::{Runner, Source};
 use crate::delivery::{SettleOutcome, Settlement};
-use crate::jobs::Jobs;
-use crate::queue::Queue;
+use crate::jobs::worth_repeating;
 use crate::status::{Advance, StatusUpdate};
 
 const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -22,76 +21,73 @@ pub(super) enum Unsaid {
     TooLate,
 }
 
-/// Repeats `call` while it fails for the moment, the lease of `context` lasts and nothing is to be
-/// let go.
-async fn patiently<T, F>(
-    context: &JobContext,
-    clock: &dyn Clock,
-    release: &CancellationToken,
-    mut call: impl FnMut() -> F + Send,
-) -> Result<T, Unsaid>
-where
-    F: Future<Output = Result<T>> + Send,
-    T: Send,
-{
-    let mut attempt = 1;
-    loop {
-        let lease_end = clock.sleep_until(context.lease_deadline());
-        let error = tokio::select! {
-            biased;
-            answer = call() => match answer {
+impl Runner {
+    /// Repeats `call` while it fails for the moment, the lease of `context` lasts and nothing is to
+    /// be let go.
+    async fn patiently<T, F>(
+        &self,
+        context: &JobContext,
+        mut call: impl FnMut() -> F + Send,
+    ) -> Result<T, Unsaid>
+    where
+        F: Future<Output = Result<T>> + Send,
+        T: Send,
+    {
+        let mut attempt = 1;
+        loop {
+            let answer = tokio::select! {
+                biased;
+                answer = call() => answer,
+                () = context.lease_ended(&*self.clock) => return Err(Unsaid::TooLate),
+            };
+            let error = match answer {
                 Ok(answer) => return Ok(answer),
+                Err(error) if !worth_repeating(&error) => return Err(Unsaid::Refused(error)),
                 Err(error) => error,
-            },
-            // a heartbeat may have moved the end meanwhile
-            () = lease_end => {
-                if context.lease_deadline() > clock.instant() { continue }
-                return Err(Unsaid::TooLate);
+            };
+            tracing::warn!(id = %context.envelope().id, attempt, %error, "will be tried again");
+            let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
+            attempt += 1;
+            tokio::select! {
+                () = self.clock.sleep_until(saturating_add(self.clock.instant(), pause)) => {}
+                () = context.lease_ended(&*self.clock) => return Err(Unsaid::TooLate),
+                () = self.release.cancelled() => return Err(Unsaid::TooLate),
             }
-        };
-        if !error.is_retryable() {
-            return Err(Unsaid::Refused(error));
-        }
-        tracing::warn!(id = %context.envelope().id, attempt, %error, "will be tried again");
-        let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
-        attempt += 1;
-        tokio::select! {
-            () = clock.sleep_until(saturating_add(clock.instant(), pause)) => {}
-            () = release.cancelled() => return Err(Unsaid::TooLate),
-        }
-        if context.lease_deadline() <= clock.instant() {
-            return Err(Unsaid::TooLate);
         }
     }
-}
 
-/// Stores a step of the job's status; `None` when nobody waits for the job.
-pub(super) async fn advance(
-    jobs: &Jobs,
-    context: &JobContext,
-    update: &StatusUpdate,
-    release: &CancellationToken,
-) -> Result<Option<Advance>, Unsaid> {
-    let Some(handle) = context.envelope().handle else { return Ok(None) };
-    let call = || jobs.status().advance(&handle, update, jobs.kept_for());
-    patiently(context, &**jobs.clock(), release, call).await.map(Some)
-}
+    /// Stores a step of the job's status; `None` when nobody waits for the job.
+    pub(super) async fn advance(
+        &self,
+        source: &Source,
+        context: &JobContext,
+        update: &StatusUpdate,
+    ) -> Result<Option<Advance>, Unsaid> {
+        let Some(handle) = context.envelope().handle else { return Ok(None) };
+        let jobs = &source.jobs;
+        let call = || async {
+            let answer = jobs.status().advance(&handle, update, jobs.kept_for()).await;
+            self.health.status_answered(source.index, answer.as_ref().err());
+            answer
+        };
+        self.patiently(context, call).await.map(Some)
+    }
 
-/// Settles the delivery; says whether the receipt was still current.
-pub(super) async fn settle(
-    queue: &Arc<dyn Queue>,
-    clock: &dyn Clock,
-    context: &JobContext,
-    settlement: Settlement,
-    release: &CancellationToken,
-) -> Result<bool, Unsaid> {
-    let batch = [(context.received().receipt.clone(), settlement)];
-    let call = || async {
-        match queue.settle(&batch).await?.into_iter().next() {
-            Some(SettleOutcome::Settled) => Ok(true),
-            Some(SettleOutcome::Failed(error)) => Err(error),
-            Some(SettleOutcome::Stale) | None => Ok(false),
-        }
-    };
-    patiently(context, clock, release, call).await
+    /// Settles the delivery; says whether the receipt was still current.
+    pub(super) async fn settle_one(
+        &self,
+        source: &Source,
+        context: &JobContext,
+        settlement: Settlement,
+    ) -> Result<bool, Unsaid> {
+        let batch = [(context.received().receipt.clone(), settlement)];
+        let call = || async {
+            match source.settles.settle(&batch).await?.into_iter().next() {
+                Some(SettleOutcome::Settled) => Ok(true),
+                Some(SettleOutcome::Failed(error)) => Err(error),
+                Some(SettleOutcome::Stale) | None => Ok(false),
+            }
+        };
+        self.patiently(context, call).await
+    }
 }

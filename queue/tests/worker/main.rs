@@ -1,0 +1,13 @@
+//! How jobs, their statuses and workers behave together, on the memory backends.
+
+mod extracting;
+mod faulty;
+mod leases;
+mod limits;
+mod load;
+mod outages;
+mod outcomes;
+mod sending;
+mod stops;
+mod support;
+mod versions;
