@@ -7,6 +7,7 @@
 
 mod dead;
 mod group;
+mod hash;
 mod ready;
 mod state;
 

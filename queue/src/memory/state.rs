@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use standfast_core::{JobId, saturating_add};
+use standfast_core::saturating_add;
 
 use super::dead::DeadBox;
 use super::group::Groups;
+use super::hash::ById;
 use super::ready::ReadyLists;
 use super::{MemoryQueueConfig, Now};
 use crate::admin::Leased;
@@ -27,7 +28,7 @@ pub(super) type Index = u32;
 pub(super) struct State {
     slots: Vec<Option<Stored>>,
     free: Vec<Index>,
-    by_id: HashMap<JobId, Index>,
+    by_id: ById<Index>,
     ready: ReadyLists,
     leases: Deadlines<Index>,
     delayed: Deadlines<Index>,
@@ -98,7 +99,7 @@ impl State {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: ById::default(),
             ready: ReadyLists::default(),
             leases: Deadlines::default(),
             delayed: Deadlines::default(),
