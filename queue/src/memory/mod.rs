@@ -173,10 +173,10 @@ impl Queue for MemoryQueue {
     }
 
     async fn receive(&self, options: &ReceiveOptions) -> Result<Batch> {
-        let deadline = saturating_add(self.clock().instant(), options.wait);
+        let mut now = self.now();
+        let deadline = saturating_add(now.instant, options.wait);
         loop {
             let available = self.0.available.notified();
-            let now = self.now();
             let (waiting, wake_at) = {
                 let mut state = self.lock();
                 let batch = state.receive(options, now);
@@ -192,6 +192,7 @@ impl Queue for MemoryQueue {
                 () = self.clock().sleep_until(wake_at) => {}
             }
             drop(waiting);
+            now = self.now();
         }
     }
 

@@ -173,10 +173,15 @@ impl State {
     }
 
     fn insert(&mut self, message: &OutgoingMessage, now: Now) {
-        let due_at = TimeDelta::from_std(message.delay)
-            .ok()
-            .and_then(|delay| now.time.checked_add_signed(delay))
-            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let (due, due_at) = if message.delay.is_zero() {
+            (now.instant, now.time)
+        } else {
+            let due_at = TimeDelta::from_std(message.delay)
+                .ok()
+                .and_then(|delay| now.time.checked_add_signed(delay));
+            let due_at = due_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            (saturating_add(now.instant, message.delay), due_at)
+        };
         let stored = Stored {
             envelope: Arc::clone(&message.envelope),
             priority: message.priority,
@@ -184,7 +189,7 @@ impl State {
             place: Place::Blocked,
             stamp: 0,
             token: 0,
-            due: saturating_add(now.instant, message.delay),
+            due,
             due_at,
             drop_at: message.drop_after.map(|span| saturating_add(now.instant, span)),
             failures: 0,
@@ -332,6 +337,7 @@ impl State {
             return batch;
         }
         let until = saturating_add(now.instant, options.lease);
+        batch.deliveries.reserve_exact(options.max.min(self.ready.len()));
         while batch.deliveries.len() < options.max {
             let Self { slots, ready, .. } = self;
             let Some(index) = ready.pop(is_live(slots)) else { break };
@@ -369,7 +375,8 @@ impl State {
             lease_until: until,
             last_error: stored.last_error.clone(),
         };
-        self.lease_until(index, until);
+        let Self { slots, leases, counts, .. } = self;
+        leases.push(until, index, stamp, counts.leased, is_live(slots));
         received
     }
 
