@@ -36,16 +36,18 @@ pub(super) struct IdHasher {
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
-        // an id is one block of its own
-        for block in bytes.chunks(16) {
-            let mut padded = [0; 16];
-            padded[..block.len()].copy_from_slice(block);
-            let block = u128::from_le_bytes(padded);
-            let (low, high) = (u128::from(block as u64), block >> 64);
-            let products =
-                self.first.wrapping_mul(low).wrapping_add(self.second.wrapping_mul(high));
-            self.sum = self.sum.wrapping_add(products);
+        if let Ok(id) = bytes.try_into() {
+            return self.write_u128(u128::from_le_bytes(id));
         }
+        for byte in bytes {
+            self.write_u128(u128::from(*byte));
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        let (low, high) = (u128::from(id as u64), id >> 64);
+        let products = self.first.wrapping_mul(low).wrapping_add(self.second.wrapping_mul(high));
+        self.sum = self.sum.wrapping_add(products);
     }
 
     /// Lengths tell nothing: all ids are of one length.

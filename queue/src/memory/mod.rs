@@ -199,6 +199,8 @@ impl Queue for MemoryQueue {
     async fn settle(&self, batch: &[(Receipt, Settlement)]) -> Result<Vec<SettleOutcome>> {
         let now = self.now();
         let mut state = self.lock();
+        // a lease that has run out is over even if nobody has received since
+        state.promote(now);
         let outcomes = batch
             .iter()
             .map(|(receipt, settlement)| {
@@ -217,10 +219,12 @@ impl Queue for MemoryQueue {
         let now = self.now();
         let mut state = self.lock();
         let until = saturating_add(now.instant, lease);
+        // a lease that has run out is over even if nobody has received since
+        state.promote(now);
         let outcomes = batch
             .iter()
             .map(|receipt| {
-                if state.extend(receipt, until, now) {
+                if state.extend(receipt, until) {
                     ExtendOutcome::Extended
                 } else {
                     ExtendOutcome::Stale

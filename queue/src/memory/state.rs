@@ -53,6 +53,16 @@ struct Counts {
     delayed: usize,
 }
 
+impl Counts {
+    fn left(&mut self, place: Place) {
+        match place {
+            Place::Blocked | Place::Ready => {}
+            Place::Delayed => self.delayed -= 1,
+            Place::Leased => self.leased -= 1,
+        }
+    }
+}
+
 pub(super) struct Stored {
     envelope: Arc<Envelope>,
     priority: Priority,
@@ -251,12 +261,8 @@ impl State {
         let stamp = self.last_stamp;
         let stored = self.stored_mut(index);
         stored.stamp = stamp;
-        match std::mem::replace(&mut stored.place, Place::Blocked) {
-            Place::Blocked => {}
-            Place::Delayed => self.counts.delayed -= 1,
-            Place::Leased => self.counts.leased -= 1,
-            Place::Ready => {}
-        }
+        let place = std::mem::replace(&mut stored.place, Place::Blocked);
+        self.counts.left(place);
         stamp
     }
 
@@ -280,7 +286,7 @@ impl State {
     }
 
     /// Makes what is due ready, and takes back leases that ran out.
-    fn promote(&mut self, now: Now) {
+    pub(super) fn promote(&mut self, now: Now) {
         loop {
             let Self { slots, delayed, .. } = self;
             let Some(index) = delayed.pop_due(now.instant, is_live(slots)) else { break };
@@ -302,9 +308,9 @@ impl State {
 
     /// Removes a message from everything but the groups' order, and lets its group go on.
     fn remove(&mut self, index: Index, now: Instant) -> Stored {
-        self.leave(index);
-        // invariant: `leave` has used the index
+        // invariant: as in `stored`; an empty slot voids every entry of its message
         let stored = self.slots[index as usize].take().expect("the index is live");
+        self.counts.left(stored.place);
         self.free.push(index);
         self.by_id.remove(&stored.envelope.id);
         if let Some(next) = stored.group.as_ref().and_then(|group| self.groups.pop(group)) {
@@ -390,9 +396,7 @@ impl State {
     }
 
     /// The message that `receipt` holds, if it still does.
-    fn held(&mut self, receipt: &Receipt, now: Now) -> Option<Index> {
-        // a lease that has run out is over even if nobody has received since
-        self.promote(now);
+    fn held(&self, receipt: &Receipt) -> Option<Index> {
         let index = *self.by_id.get(&receipt.id())?;
         let stored = self.stored(index);
         let held =
@@ -401,7 +405,7 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, receipt: &Receipt, settlement: &Settlement, now: Now) -> bool {
-        let Some(index) = self.held(receipt, now) else { return false };
+        let Some(index) = self.held(receipt) else { return false };
         match settlement {
             Settlement::Ack => drop(self.remove(index, now.instant)),
             Settlement::DeadLetter { reason } => {
@@ -423,8 +427,8 @@ impl State {
         true
     }
 
-    pub(super) fn extend(&mut self, receipt: &Receipt, until: Instant, now: Now) -> bool {
-        let Some(index) = self.held(receipt, now) else { return false };
+    pub(super) fn extend(&mut self, receipt: &Receipt, until: Instant) -> bool {
+        let Some(index) = self.held(receipt) else { return false };
         self.lease_until(index, until);
         true
     }
