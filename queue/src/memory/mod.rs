@@ -145,9 +145,22 @@ impl fmt::Debug for MemoryQueue {
 /// Counts a receiver as waiting for as long as it waits, however the wait ends.
 struct Waiting<'a>(&'a MemoryQueue);
 
+impl<'a> Waiting<'a> {
+    /// Ends the wait of a receiver that looks again.
+    fn look_again(self) -> MutexGuard<'a, State> {
+        let mut state = self.0.lock();
+        state.end_wait();
+        std::mem::forget(self);
+        state
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        let mut state = self.0.lock();
+        state.end_wait();
+        state.hand_over();
+        self.0.unlock_and_wake(state);
     }
 }
 
@@ -175,23 +188,31 @@ impl Queue for MemoryQueue {
     async fn receive(&self, options: &ReceiveOptions) -> Result<Batch> {
         let mut now = self.now();
         let deadline = saturating_add(now.instant, options.wait);
+        let mut waited = None;
         loop {
             let available = self.0.available.notified();
-            let (waiting, wake_at) = {
-                let mut state = self.lock();
+            tokio::pin!(available);
+            let wake_at = {
+                let mut state = waited.take().map_or_else(|| self.lock(), Waiting::look_again);
                 let batch = state.receive(options, now);
                 if !batch.is_empty() || now.instant >= deadline {
+                    state.hand_over();
                     self.unlock_and_wake(state);
                     return Ok(batch);
                 }
-                state.waiting += 1;
-                (Waiting(self), state.next_due().map_or(deadline, |due| due.min(deadline)))
+                // on the list before the lock is let go: wake-ups that find nobody there would be
+                // kept as a single one
+                available.as_mut().enable();
+                let wake_at = state.next_due().map_or(deadline, |due| due.min(deadline));
+                state.begin_wait(wake_at);
+                wake_at
             };
+            let waiting = Waiting(self);
             tokio::select! {
                 () = available => {}
                 () = self.clock().sleep_until(wake_at) => {}
             }
-            drop(waiting);
+            waited = Some(waiting);
             now = self.now();
         }
     }
@@ -349,5 +370,54 @@ impl QueueAdmin for MemoryQueue {
 impl HealthCheck for MemoryQueue {
     async fn health(&self) -> Health {
         Health::healthy("memory queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const IN_TIME: Duration = Duration::from_secs(10);
+
+    fn message() -> OutgoingMessage {
+        OutgoingMessage::new(Envelope::new("test", ""))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn as_many_receivers_wake_as_messages_come() {
+        for _ in 0..500 {
+            let queue = MemoryQueue::new();
+            let receivers: Vec<_> = (0..3)
+                .map(|_| {
+                    let queue = queue.clone();
+                    tokio::spawn(
+                        async move { queue.receive(&ReceiveOptions::new(1).wait(LONG)).await },
+                    )
+                })
+                .collect();
+            queue.send(&[message(), message(), message()]).await.unwrap();
+            for receiver in receivers {
+                let batch = tokio::time::timeout(IN_TIME, receiver).await.expect("it wakes");
+                assert_eq!(batch.unwrap().unwrap().deliveries.len(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_runs_out_wakes_whoever_waited_before_it_began() {
+        let queue = MemoryQueue::new();
+        let options = ReceiveOptions::new(1).wait(LONG).lease(Duration::from_millis(20));
+        let (first, second, ()) = tokio::time::timeout(IN_TIME, async {
+            let sent = async {
+                tokio::task::yield_now().await;
+                queue.send(&[message()]).await.unwrap();
+            };
+            tokio::join!(queue.receive(&options), queue.receive(&options), sent)
+        })
+        .await
+        .expect("both wake");
+        let attempts = [first, second].map(|batch| batch.unwrap().deliveries[0].attempt);
+        assert_eq!(attempts.iter().sum::<u32>(), 1 + 2, "{attempts:?}");
     }
 }

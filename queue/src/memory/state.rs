@@ -43,7 +43,9 @@ pub(super) struct State {
     max_crashes: u32,
     max_len: usize,
     pub(super) paused: bool,
-    pub(super) waiting: usize,
+    waiting: usize,
+    /// Somebody who waits looks again at this time at the latest; `None` when it is not known.
+    alarm: Option<Instant>,
     wakeups: usize,
 }
 
@@ -125,6 +127,7 @@ impl State {
             max_len: config.max_len,
             paused: false,
             waiting: 0,
+            alarm: None,
             wakeups: 0,
         }
     }
@@ -142,6 +145,33 @@ impl State {
     /// How many waiting receivers to wake after this call.
     pub(super) fn take_wakeups(&mut self) -> usize {
         std::mem::take(&mut self.wakeups).min(self.waiting)
+    }
+
+    /// A receiver waits, at most until `wake_at`.
+    pub(super) fn begin_wait(&mut self, wake_at: Instant) {
+        self.waiting += 1;
+        self.alarm = Some(self.alarm.map_or(wake_at, |alarm| alarm.min(wake_at)));
+    }
+
+    /// A receiver waits no more. It may have been the one whose alarm was the first.
+    pub(super) fn end_wait(&mut self) {
+        self.waiting -= 1;
+        self.alarm = None;
+    }
+
+    /// Lets another one who waits set the alarm that a receiver took along when it left.
+    pub(super) fn hand_over(&mut self) {
+        if self.waiting > 0 && self.alarm.is_none() && self.next_due().is_some() {
+            self.wakeups += 1;
+        }
+    }
+
+    /// Wakes somebody who waits if nobody would look again when something is due at `due`.
+    fn set_alarm(&mut self, due: Instant) {
+        if self.waiting > 0 && self.alarm.is_none_or(|alarm| due < alarm) {
+            self.alarm = Some(due);
+            self.wakeups += 1;
+        }
     }
 
     /// When something changes by itself.
@@ -276,13 +306,13 @@ impl State {
             self.counts.delayed += 1;
             let Self { slots, delayed, counts, .. } = self;
             delayed.push(due, index, stamp, counts.delayed, is_live(slots));
+            self.set_alarm(due);
         } else {
             stored.place = Place::Ready;
             let priority = stored.priority;
             self.ready.push(priority, index, stamp);
+            self.wakeups += 1;
         }
-        // a delayed message may be due before whatever the receivers sleep for
-        self.wakeups += 1;
     }
 
     /// Makes what is due ready, and takes back leases that ran out.
@@ -383,6 +413,7 @@ impl State {
         };
         let Self { slots, leases, counts, .. } = self;
         leases.push(until, index, stamp, counts.leased, is_live(slots));
+        self.set_alarm(until);
         received
     }
 
@@ -393,6 +424,7 @@ impl State {
         self.stored_mut(index).stamp = stamp;
         let Self { slots, leases, counts, .. } = self;
         leases.push(until, index, stamp, counts.leased, is_live(slots));
+        self.set_alarm(until);
     }
 
     /// The message that `receipt` holds, if it still does.
