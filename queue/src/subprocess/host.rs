@@ -83,14 +83,10 @@ impl<S: Clone + Send + Sync + 'static> JobProcess<S> {
         let input = tokio::task::spawn_blocking(read_input);
         let (envelope, attempt) = input.await.map_err(io::Error::other)??;
         let known = self.handlers.get(&*envelope.kind);
-        let handler = match known.filter(|(version, _)| *version >= envelope.version) {
-            Some((_, handler)) => handler,
-            None => {
-                let message =
-                    format!("unknown here: {} version {}", envelope.kind, envelope.version);
-                reporter.error(&JobFailureWire::new(FailureKind::Retry, message))?;
-                return Ok(ExitCode::FAILURE);
-            }
+        let Some((_, handler)) = known.filter(|(version, _)| *version >= envelope.version) else {
+            let message = format!("unknown here: {} version {}", envelope.kind, envelope.version);
+            reporter.error(&JobFailureWire::new(FailureKind::Retry, message))?;
+            return Ok(ExitCode::FAILURE);
         };
         let context = attempt.context(envelope);
         let signals = watch_signals(context.clone())?;

@@ -166,7 +166,7 @@ impl Runner {
             while let Some(ended) = running.try_join_next() {
                 note_end(ended);
             }
-            let Some(places) = self.unless_stopping(self.some_places(&source)).await else { break };
+            let Some(places) = self.some_places(&source).await else { break };
             let (max, wait) = (places.num_permits(), self.config.wait);
             let wait = if alone { wait } else { Duration::ZERO };
             // what was on its way when the worker stops comes back after its lease
@@ -204,18 +204,21 @@ impl Runner {
         }
     }
 
-    /// One place as soon as it is free, and what else is free of the share.
-    async fn some_places(&self, source: &Source) -> OwnedSemaphorePermit {
-        let acquired = Arc::clone(&self.places).acquire_owned().await;
-        // invariant: the semaphore is never closed
-        let mut places = acquired.expect("places are never closed");
+    /// One place as soon as it is free, and what else is free of the share; none after the stop,
+    /// which frees places.
+    async fn some_places(&self, source: &Source) -> Option<OwnedSemaphorePermit> {
+        let mut places = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return None,
+            places = Arc::clone(&self.places).acquire_owned() => places.ok()?,
+        };
         let most = self.share.min(source.jobs.queue().capabilities().max_batch);
         let more = self.places.available_permits().min(most.saturating_sub(1));
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         if let Ok(more) = Arc::clone(&self.places).try_acquire_many_owned(more) {
             places.merge(more);
         }
-        places
+        Some(places)
     }
 
     async fn receive(&self, source: &Source, max: usize, wait: Duration) -> Result<Batch> {

@@ -188,12 +188,14 @@ async fn a_job_that_kills_its_workers_ends_as_a_dead_letter_and_its_status_says_
     worker.stop().await;
 }
 
+type End = fn() -> Result<u64, JobError>;
+
 /// Runs a job whose worker dies after it has told the status how it ended and before it settles.
-async fn die_between(world: &World, end: fn() -> Result<u64, JobError>) -> JobState {
+async fn die_between(world: &World, end: End) -> JobState {
     let runs = Arc::new(AtomicU32::new(0));
     let handle = world.jobs.send(task(1)).await.unwrap();
     let worker = world.jobs.worker((Arc::clone(&runs), end)).on(
-        async |_: Task, (runs, end): (Arc<AtomicU32>, fn() -> Result<u64, JobError>)| {
+        async |_: Task, (runs, end): (Arc<AtomicU32>, End)| {
             runs.fetch_add(1, SeqCst);
             end()
         },

@@ -1,4 +1,5 @@
 //! How jobs, their statuses and workers behave together, on the memory backends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod extracting;
 mod faulty;
