@@ -1,5 +1,7 @@
 //! The memory queue beside the channels that come nearest to it.
 //!
+//! On one thread the figures are the thread's own time, on two the clock's.
+//!
 //! A channel has no leases, no receipts and no redelivery: it shows what moving the same messages
 //! costs at least.
 
@@ -13,14 +15,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use standfast_benches::{
-    Bench, Results, Table, current_thread, nanos_per, quantile, resident, two_threads,
+    Bench, CpuTime, Results, Table, current_thread, nanos_per, quantile, resident, two_threads,
 };
 use standfast_core::Clock;
 use standfast_queue::{
     Envelope, MemoryQueue, MemoryQueueConfig, OutgoingMessage, Priority, Queue, Receipt,
     ReceiveOptions, Settlement,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Runtime, RuntimeFlavor};
 use tokio::sync::mpsc;
 
 /// About what a small job weighs as JSON.
@@ -186,10 +188,14 @@ fn throughput(bench: &mut Bench, batch: usize) {
     }
 }
 
+/// What `work` takes of this thread for each of `count`; of the clock where it runs on others.
 fn timed(runtime: &Runtime, count: usize, work: impl Future<Output = ()>) -> f64 {
-    let start = Instant::now();
+    let (cpu, start) = (CpuTime::now(), Instant::now());
     runtime.block_on(work);
-    nanos_per(start, count)
+    match runtime.handle().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => cpu.nanos_per(count),
+        _ => nanos_per(start, count),
+    }
 }
 
 /// A task that sends and one that receives, as applications have them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use standfast_benches::{Bench, Table, current_thread, nanos_per, quantile, two_threads};
+use standfast_benches::{Bench, CpuTime, Table, current_thread, nanos_per, quantile, two_threads};
 use standfast_queue::{
     JobState, MemoryStatusStore, Progress, StatusHandle, StatusStore, StatusUpdate,
 };
@@ -64,30 +64,30 @@ fn steps(bench: &mut Bench) {
         let (store, handles) = known(runtime, size);
         let mut done = 0;
         table = table.row(name, move || {
-            let start = Instant::now();
+            let start = CpuTime::now();
             runtime.block_on(async {
                 for handle in handles.iter().cycle().take(count) {
                     done += 1;
                     advance(&store, handle, &running(done)).await;
                 }
             });
-            nanos_per(start, count)
+            start.nanos_per(count)
         });
     }
     let (store, handles) = known(runtime, 1000);
     let results = table
         .row("get", move || {
-            let start = Instant::now();
+            let start = CpuTime::now();
             runtime.block_on(async {
                 for handle in handles.iter().cycle().take(count) {
                     black_box(store.get(handle).await.expect("memory does not fail"));
                 }
             });
-            nanos_per(start, count)
+            start.nanos_per(count)
         })
         .row("queued, running and succeeded, each", move || {
             let store = MemoryStatusStore::new();
-            let start = Instant::now();
+            let start = CpuTime::now();
             runtime.block_on(async {
                 for _ in 0..count {
                     let handle = StatusHandle::random();
@@ -96,7 +96,7 @@ fn steps(bench: &mut Bench) {
                     }
                 }
             });
-            nanos_per(start, count * 3)
+            start.nanos_per(count * 3)
         })
         .run(bench);
     let exponent = results.exponent(&sizes);

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use standfast_benches::{Bench, Table, current_thread, nanos_per, two_threads};
+use standfast_benches::{Bench, CpuTime, Table, current_thread, nanos_per, two_threads};
 use standfast_queue::{
     Job, JobError, Jobs, MemoryQueue, MemoryStatusStore, Queue, ReceiveOptions, Settlement,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Runtime, RuntimeFlavor};
 use tokio::sync::Notify;
 
 #[derive(Deserialize, Serialize)]
@@ -68,12 +68,11 @@ fn measure(
         .row("queue", || {
             runtime.block_on(async {
                 let jobs = sent(count, with_status).await;
-                let working = tokio::spawn(async move {
-                    let start = Instant::now();
-                    settle_all(jobs.queue(), concurrency).await;
-                    nanos_per(start, count)
-                });
-                working.await.expect("no panic")
+                let start = Start::now();
+                let working =
+                    tokio::spawn(async move { settle_all(jobs.queue(), concurrency).await });
+                working.await.expect("no panic");
+                start.nanos_per(runtime, count)
             })
         })
         .row("worker", || {
@@ -81,11 +80,11 @@ fn measure(
                 let jobs = sent(count, with_status).await;
                 let done = Done(Arc::new((AtomicUsize::new(count), Notify::new())));
                 let worker = jobs.worker(done.clone()).on(nothing).concurrency(concurrency);
-                let start = Instant::now();
+                let start = Start::now();
                 let all = async move { done.0.1.notified().await };
                 let report = tokio::spawn(worker.run_until(all)).await.expect("no panic");
                 assert_eq!(report.succeeded, count as u64);
-                nanos_per(start, count)
+                start.nanos_per(runtime, count)
             })
         })
         .run(bench);
@@ -94,6 +93,22 @@ fn measure(
     if !with_status {
         let what = format!("at most 3 us, {concurrency} at once, {threads}");
         bench.target(&what, overhead <= 3.0);
+    }
+}
+
+struct Start(CpuTime, Instant);
+
+impl Start {
+    fn now() -> Self {
+        Self(CpuTime::now(), Instant::now())
+    }
+
+    /// What each of `count` took since then of this thread, or of the clock where it ran on others.
+    fn nanos_per(&self, runtime: &Runtime, count: usize) -> f64 {
+        match runtime.handle().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => self.0.nanos_per(count),
+            _ => nanos_per(self.1, count),
+        }
     }
 }
 

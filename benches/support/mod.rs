@@ -2,7 +2,7 @@
 //! measured, medians of the ratios within a round, and tables.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -227,6 +227,24 @@ pub fn quantile(values: &mut [f64], share: f64) -> f64 {
 /// The nanoseconds that each of `count` took since `start`.
 pub fn nanos_per(start: Instant, count: usize) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / count as f64
+}
+
+/// The time this thread has run, which other work on the machine does not lengthen by taking turns
+/// with it; it still slows it down.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuTime(Duration);
+
+impl CpuTime {
+    /// As of now.
+    pub fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Self(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
+    }
+
+    /// The nanoseconds that each of `count` took since then.
+    pub fn nanos_per(self, count: usize) -> f64 {
+        (Self::now().0 - self.0).as_secs_f64() * 1e9 / count as f64
+    }
 }
 
 /// The runtime that runs everything on the calling thread.
