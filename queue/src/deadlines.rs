@@ -1,19 +1,15 @@
 //! Things that are due at an instant, cancelled far more often than they come due.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// Entries of (instant, key, stamp). An entry is live while its owner still has that stamp; entries
+/// A heap of (instant, key, stamp). An entry is live while its owner still has that stamp; entries
 /// that are not are skipped, and swept once they outnumber the live ones, so that cancelling costs
 /// nothing and memory stays within twice what is live.
-///
-/// Most owners add spans of one length, so that each entry is due after those before it: these need
-/// no heap.
 #[derive(Debug)]
 pub(crate) struct Deadlines<K> {
-    in_order: VecDeque<Due<K>>,
-    others: BinaryHeap<Due<K>>,
+    heap: BinaryHeap<Due<K>>,
 }
 
 #[derive(Debug)]
@@ -46,7 +42,7 @@ impl<K> Ord for Due<K> {
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self { in_order: VecDeque::new(), others: BinaryHeap::new() }
+        Self { heap: BinaryHeap::new() }
     }
 }
 
@@ -60,29 +56,16 @@ impl<K> Deadlines<K> {
         live_count: usize,
         is_live: impl Fn(&K, u64) -> bool,
     ) {
-        while self.in_order.front().is_some_and(|due| !is_live(&due.key, due.stamp)) {
-            self.in_order.pop_front();
+        if self.heap.len() > 2 * live_count + 64 {
+            self.heap.retain(|due| is_live(&due.key, due.stamp));
         }
-        if self.len() > 2 * live_count + 64 {
-            self.in_order.retain(|due| is_live(&due.key, due.stamp));
-            self.others.retain(|due| is_live(&due.key, due.stamp));
-        }
-        let due = Due { at, key, stamp };
-        if self.in_order.back().is_none_or(|last| last.at <= at) {
-            self.in_order.push_back(due);
-        } else {
-            self.others.push(due);
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.in_order.len() + self.others.len()
+        self.heap.push(Due { at, key, stamp });
     }
 
     /// Takes out the earliest live entry that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Instant, is_live: impl Fn(&K, u64) -> bool) -> Option<K> {
-        while self.first()?.at <= now {
-            let due = self.pop()?;
+        while self.heap.peek()?.at <= now {
+            let due = self.heap.pop()?;
             if is_live(&due.key, due.stamp) {
                 return Some(due.key);
             }
@@ -93,28 +76,11 @@ impl<K> Deadlines<K> {
     /// When the earliest live entry is due.
     pub(crate) fn next(&mut self, is_live: impl Fn(&K, u64) -> bool) -> Option<Instant> {
         loop {
-            let due = self.first()?;
+            let due = self.heap.peek()?;
             if is_live(&due.key, due.stamp) {
                 return Some(due.at);
             }
-            self.pop();
-        }
-    }
-
-    /// The earliest entry, live or not.
-    fn first(&self) -> Option<&Due<K>> {
-        match (self.in_order.front(), self.others.peek()) {
-            // of two, the greater is the earlier
-            (Some(ordered), Some(other)) => Some(ordered.max(other)),
-            (ordered, other) => ordered.or(other),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Due<K>> {
-        if self.in_order.front() >= self.others.peek() {
-            self.in_order.pop_front()
-        } else {
-            self.others.pop()
+            self.heap.pop();
         }
     }
 }
@@ -140,22 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_come_in_order_and_others_are_one_list() {
-        let (now, mut deadlines) = (Instant::now(), Deadlines::default());
-        let at = |seconds: u64| now + Duration::from_secs(seconds);
-        for (stamp, seconds) in [1, 5, 3, 9, 2, 5, 7, 9].into_iter().enumerate() {
-            deadlines.push(at(seconds), seconds, stamp as u64, 8, |_, _| true);
-        }
-        let all = std::iter::from_fn(|| deadlines.pop_due(at(9), |_, stamp| stamp != 3));
-        assert_eq!(all.collect::<Vec<_>>(), [1, 2, 3, 5, 5, 7, 9]);
-    }
-
-    #[test]
     fn cancelled_entries_do_not_pile_up() {
         let (now, mut deadlines) = (Instant::now(), Deadlines::default());
         for stamp in 0..100_000 {
             deadlines.push(now, (), stamp, 1, |(), live| live == stamp);
         }
-        assert!(deadlines.len() < 200);
+        assert!(deadlines.heap.len() < 200);
     }
 }
