@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::Server;
 use crate::support::http::Answer;
-use crate::support::process::peak_memory;
+use crate::support::process::{Signal, peak_memory, signal};
 use crate::support::table::Table;
 
 fn form(field: &str, content: &[u8]) -> Vec<u8> {
@@ -135,7 +135,7 @@ fn two_hundred_megabytes_become_a_report_in_little_memory() {
     let table = Table::of_megabytes(200);
     let poll = server.start_report(&server.upload(table));
     let job = server.stop_job();
-    crate::support::process::signal(job, crate::support::process::Signal::CONT);
+    signal(job, Signal::CONT);
     let nearly = server.until(&poll, |answer| {
         let progress = &answer["progress"];
         answer["status"] != "wait" || progress["done"].as_u64() > Some(100_000_000)

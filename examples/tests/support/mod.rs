@@ -6,7 +6,6 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod table;
-#[cfg(any())]
 pub(crate) mod webdriver;
 
 use std::fs::{self, File};
