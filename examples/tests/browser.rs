@@ -46,7 +46,9 @@ fn await_ready(browser: &Browser) {
 fn download(browser: &Browser, header: &str) -> Totals {
     browser.click("#totals-link");
     let path = browser.downloads.path().join("totals.csv");
-    browser.until("it is downloaded", |_| path.exists());
+    // until it is complete, an empty file holds its place
+    let size = || fs::metadata(&path).map_or(0, |file| file.len());
+    browser.until("it is downloaded", |_| size() > 0);
     let totals = read_totals(&fs::read(&path).unwrap(), header);
     fs::remove_file(path).unwrap();
     totals
@@ -63,7 +65,7 @@ fn in_words(cents: i64) -> String {
 fn a_person_makes_reports() {
     let Some(browser) = Browser::start() else { return };
     let (server, home) = (Server::start(), TempDir::new().unwrap());
-    let table = Table { rows: 40_000, note: 300 };
+    let table = Table::of_megabytes(40);
     browser.open(&format!("http://{}/", server.address));
     browser.picture("1-start");
 
@@ -127,7 +129,7 @@ fn what_goes_wrong_is_said_in_words() {
     upload(&browser, &file(&home, "notes.csv", Table { rows: 100, note: 5 }));
     start(&browser, "region", "note");
     browser.until("it has failed", |page| page.text("#status") == "This report could not be made.");
-    let error = browser.text("#error");
+    let error = browser.text("#detail");
     assert!(error.contains("column \"note\" is not a number"), "{error}");
     browser.picture("6-failed");
 }
