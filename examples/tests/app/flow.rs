@@ -6,25 +6,14 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::Server;
-use crate::support::table::{Table, read_totals};
+use crate::support::process::{Signal, signal};
+use crate::support::table::{Table, read_totals, sample_totals};
+use crate::support::{Server, eventually};
 
 const SMALL: Table = Table { rows: 2_000, note: 10 };
 
 fn sample() -> Value {
     json!({ "data": "sample", "group_by": "region", "sum": "revenue" })
-}
-
-/// Totals of the sample without the application: its values have no quotes.
-fn sample_totals() -> crate::support::table::Totals {
-    let text = include_str!("../../data/sample.csv");
-    let mut totals = crate::support::table::Totals::new();
-    for row in text.lines().skip(1) {
-        let values: Vec<_> = row.split(',').collect();
-        let cents: i64 = values[4].replace('.', "").parse().unwrap();
-        *totals.entry(values[1].to_owned()).or_default() += cents;
-    }
-    totals
 }
 
 #[test]
@@ -67,7 +56,7 @@ fn a_report_on_its_way_says_when_to_ask_again() {
     let answer = server.get(&poll);
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("wait")));
     assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
-    crate::support::process::signal(job, crate::support::process::Signal::CONT);
+    signal(job, Signal::CONT);
     let running = server.until(&poll, |answer| {
         answer["status"] != "wait" || answer["progress"]["total"].as_u64() > Some(0)
     });
@@ -123,7 +112,7 @@ fn a_repeated_request_is_one_report() {
     ];
     assert_eq!(polls.iter().collect::<HashSet<_>>().len(), polls.len());
     let reports = || server.stored().iter().filter(|path| path.ends_with("report.html")).count();
-    crate::support::eventually("each is made", || reports() == polls.len());
+    eventually("each is made", || reports() == polls.len());
 }
 
 /// The cookie of a new visitor.

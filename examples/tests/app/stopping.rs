@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::{Exchange, request};
-use crate::support::process::{Signal, descendants, is_alive};
+use crate::support::process::{Signal, descendants, is_alive, signal};
 use crate::support::table::Table;
 use crate::support::{Server, eventually};
 
@@ -92,9 +92,9 @@ fn those_who_wait_are_answered_when_the_server_stops() {
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("wait")));
     events.read_to_end(&mut Vec::new()).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-    assert!(Exchange::begin(server.address, "GET", "/", &[]).is_err());
+    eventually("nobody is let in", || Exchange::begin(server.address, "GET", "/", &[]).is_err());
     // the report in progress is still made
-    crate::support::process::signal(job, Signal::CONT);
+    signal(job, Signal::CONT);
     assert_eq!(server.ended_within(Duration::from_secs(30)).code(), Some(0));
     let made = server.stored().iter().filter(|path| path.ends_with("report.html")).count();
     assert_eq!(made, 1);
@@ -112,6 +112,6 @@ fn a_second_signal_lets_everything_go() {
     let all = descendants(server.pid());
     server.signal(Signal::TERM);
     server.ended_within(Duration::from_secs(5));
-    crate::support::process::signal(job, Signal::CONT);
+    signal(job, Signal::CONT);
     eventually("the job is gone", || !all.iter().any(|pid| is_alive(*pid)));
 }

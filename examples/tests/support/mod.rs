@@ -6,7 +6,6 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod table;
-#[cfg(any())]
 pub(crate) mod webdriver;
 
 use std::fs::{self, File};
@@ -186,7 +185,7 @@ impl Server {
         eventually("nothing is staged", || self.staged().is_empty());
         assert_eq!(self.stored(), Vec::<PathBuf>::new());
         assert_eq!(self.get("/health").status, 200);
-        let peak = process::peak_memory(self.pid()) >> 20;
+        let peak = process::peak_memory(self.pid()).unwrap() >> 20;
         assert!(peak < 200, "{peak} MiB of memory");
     }
 
