@@ -18,6 +18,7 @@ mod outcome;
 mod range;
 #[cfg(feature = "tower")]
 mod routes;
+mod rules;
 mod sign;
 mod store;
 #[cfg(feature = "testkit")]

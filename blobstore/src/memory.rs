@@ -5,22 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
 use futures_util::stream;
-use standfast_core::{
-    Clock, Error, ErrorKind, Health, HealthCheck, Id128, Reason, Result, SystemClock,
-};
+use standfast_core::{Clock, Error, ErrorKind, Health, HealthCheck, Reason, Result, SystemClock};
 
 use crate::blob::Blob;
 use crate::body::Body;
 use crate::checksum::Checksums;
 use crate::key::BlobKey;
 use crate::list::{BlobEntry, ListOptions, Page, Pager};
-use crate::meta::{BlobMeta, Version, Visibility};
-use crate::options::{
-    CopyOptions, DeleteOptions, ExpiryChange, GetOptions, Precondition, PutOptions, check_public,
-};
+use crate::meta::{BlobMeta, Visibility};
+use crate::options::{CopyOptions, DeleteOptions, GetOptions, Precondition, PutOptions};
 use crate::outcome::{CopyOutcome, DeleteOutcome, GetOutcome, PutOutcome, Swept};
+use crate::rules::{admit_read, check_batch, check_sums, copied_meta, new_meta};
 use crate::sign::{MAX_SIGN_FOR, SignRequest, SignedMethod, SignedUrl, UrlSigner};
 use crate::store::{BlobCapabilities, BlobStore};
 
@@ -200,84 +196,6 @@ impl fmt::Debug for MemoryBlobStore {
             .field("bytes", &state.used)
             .finish_non_exhaustive()
     }
-}
-
-/// Refuses a body that does not have the checksums its put gave. Shared by the backends here.
-pub(crate) fn check_sums(
-    backend: &'static str,
-    sums: &Checksums,
-    options: &PutOptions,
-) -> Result<()> {
-    let crc64 = options.crc64.is_none_or(|crc64| crc64 == sums.crc64());
-    let sha256 = options.sha256.is_none_or(|sha256| Some(sha256) == sums.sha256());
-    if crc64 && sha256 {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Checksum, backend, "blob.put")
-        .with_detail("the bytes do not have the checksum that was given"))
-}
-
-/// What is known of a blob put at `now` with these checksums.
-pub(crate) fn new_meta(
-    key: &BlobKey,
-    sums: &Checksums,
-    options: &PutOptions,
-    now: DateTime<Utc>,
-) -> Result<BlobMeta> {
-    let version = Version::new(Id128::random().to_string());
-    let mut meta = BlobMeta::new(key.clone(), sums.len(), version, now);
-    meta.expires_at = options.expiry.resolve(now)?;
-    meta.visibility = options.visibility;
-    meta.crc64 = Some(sums.crc64());
-    meta.sha256 = options.sha256;
-    meta.attributes = options.attributes.clone();
-    Ok(meta)
-}
-
-/// What is known of a copy of `source` to `to` at `now`.
-pub(crate) fn copied_meta(
-    source: &BlobMeta,
-    to: &BlobKey,
-    options: &CopyOptions,
-    now: DateTime<Utc>,
-) -> Result<BlobMeta> {
-    let mut meta = source.clone();
-    meta.key = to.clone();
-    meta.version = Version::new(Id128::random().to_string());
-    meta.modified_at = now;
-    if let Some(attributes) = &options.attributes {
-        meta.attributes = attributes.clone();
-    }
-    if let ExpiryChange::Set(expiry) = options.expiry {
-        meta.expires_at = expiry.resolve(now)?;
-    }
-    meta.visibility = options.visibility.unwrap_or(meta.visibility);
-    check_public(meta.visibility, meta.expires_at.is_some())?;
-    Ok(meta)
-}
-
-/// Which bytes of the blob to give, or the outcome that says none.
-pub(crate) fn admit_read(
-    meta: &BlobMeta,
-    options: &GetOptions,
-) -> Result<std::ops::Range<u64>, Result<GetOutcome>> {
-    if options.if_match.as_ref().is_some_and(|version| *version != meta.version) {
-        return Err(Ok(GetOutcome::Mismatch));
-    }
-    if options.if_none_match.as_ref() == Some(&meta.version) {
-        return Err(Ok(GetOutcome::NotModified));
-    }
-    options.range.map_or(Ok(0..meta.size), |range| range.within(meta.size)).map_err(Err)
-}
-
-/// Refuses a batch over the limit.
-pub(crate) fn check_batch(backend: &'static str, keys: usize, max: usize) -> Result<()> {
-    if keys <= max {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Invalid, backend, "blob.delete_many")
-        .with_reason(Reason::BatchTooLarge)
-        .with_detail(format!("{keys} keys, over {max}")))
 }
 
 #[async_trait]

@@ -92,15 +92,20 @@ pub async fn make_report(
 ///
 /// # Errors
 ///
-/// `dead` when the data is at fault.
+/// `dead` when the data is at fault; `cancelled` at once when nobody wants the report any more.
 pub async fn build_report(job: ReportJob, ctx: JobContext) -> Result<ReportFiles, JobError> {
-    let build = move || {
+    let told = ctx.clone();
+    let build = tokio::task::spawn_blocking(move || {
         let mut progress = |done, total, message: &str| {
-            ctx.report(Progress::new(done, total).message(message));
+            told.report(Progress::new(done, total).message(message));
         };
         report::build(Path::new(INPUT), &job.group_by, &job.sum, Path::new("."), &mut progress)
+    });
+    let built = tokio::select! {
+        built = build => built?,
+        () = ctx.cancelled() => return Err(JobError::cancelled("stopped")),
     };
-    match tokio::task::spawn_blocking(build).await? {
+    match built {
         Ok(_) => Ok(ReportFiles {
             report: report::REPORT_FILE.to_owned(),
             totals: report::TOTALS_FILE.to_owned(),

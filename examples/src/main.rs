@@ -29,9 +29,12 @@ fn main() -> ExitCode {
     })
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn job() -> Result<ExitCode, BoxError> {
-    Ok(JobProcess::new(()).on(jobs::build_report).run().await)
+fn job() -> Result<ExitCode, BoxError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(JobProcess::new(()).on(jobs::build_report).run());
+    // a report that nobody wants any more is not seen through
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 #[tokio::main]

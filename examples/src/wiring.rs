@@ -28,6 +28,11 @@ const FILES: &str = "/files";
 const MAX_WAITING: usize = 10_000;
 /// How long a report that was accepted may take to be made once the server stops.
 const LAST_REPORTS: Duration = Duration::from_secs(60 * 60);
+/// How long requests may take to be finished once the server stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(30);
+/// How often the disk is freed of what has expired, and how much at once.
+const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
+const SWEEP: usize = 1000;
 
 /// Starts everything in this process as parts of the returned lifecycle, and says where it serves.
 ///
@@ -61,6 +66,7 @@ pub async fn start(config: Config) -> Result<(Lifecycle, SocketAddr), BoxError> 
     let worker = jobs.worker(workshop).on_with(kind, make_report).concurrency(config.jobs);
     let health = worker.health();
     run_worker(&lifecycle, worker, queue);
+    run_sweeper(&lifecycle, blobs.clone());
 
     let status = status_routes(&jobs, &blobs, lifecycle.stopping(Phase::Http));
     let app = App {
@@ -137,9 +143,36 @@ async fn is_empty(queue: &impl Queue) -> bool {
     stats.ready + stats.leased + stats.delayed == 0
 }
 
+fn run_sweeper(lifecycle: &Lifecycle, blobs: Blobs) {
+    let stopping = lifecycle.stopping(Phase::Cron);
+    lifecycle.spawn(Phase::Cron, "sweeper", async move {
+        loop {
+            if let Err(error) = blobs.sweep(SWEEP).await {
+                tracing::warn!(%error, "what has expired stays for now");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = stopping.cancelled() => return Ok::<_, BoxError>(()),
+            }
+        }
+    });
+}
+
 fn serve(lifecycle: &Lifecycle, listener: TcpListener, router: Router) {
-    let stopping = lifecycle.stopping(Phase::Http);
+    let (stopping, released) = (lifecycle.stopping(Phase::Http), lifecycle.released());
     lifecycle.spawn(Phase::Http, "http", async move {
-        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+        let serve = axum::serve(listener, router);
+        let serve = serve.with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let enough = async {
+            stopping.cancelled().await;
+            released.run_until_cancelled(tokio::time::sleep(LAST_REQUESTS)).await;
+        };
+        tokio::select! {
+            served = serve => served,
+            () = enough => {
+                tracing::warn!("clients that did not finish their requests are left");
+                Ok(())
+            }
+        }
     });
 }

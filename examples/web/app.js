@@ -258,7 +258,7 @@ function inWords({ answer, trouble, cancelling }) {
 
 function select(job) {
   current = job;
-  showError(job.answer.status === "failed" ? job.answer.error : "");
+  showError();
   $("current").hidden = false;
   show(job);
   $("current").scrollIntoView({ block: "nearest" });
@@ -279,12 +279,12 @@ function show(job) {
   setText($("status"), inWords(job));
   const percent = total > 0 ? `${Math.floor((100 * done) / total)}%` : "";
   const detail = [message, percent].filter(Boolean).join(" · ");
-  $("detail").textContent = status === "wait" ? detail : sentence(error ?? "");
+  setText($("detail"), status === "wait" ? detail : sentence(error ?? ""));
+  $("detail").classList.toggle("bad", status === "failed");
   link($("report-link"), url);
   link($("totals-link"), totals_url);
   $("cancel").hidden = status !== "wait";
   $("cancel").disabled = Boolean(job.cancelling);
-  if (status === "failed") showError(error);
 }
 
 function showList() {

@@ -30,10 +30,10 @@ use crate::body::{Body, FileBody};
 use crate::file::{PIECE, blocking, local, open_range};
 use crate::key::BlobKey;
 use crate::list::{BlobEntry, ListOptions, Page, Pager};
-use crate::memory::{check_batch, check_sums, copied_meta, new_meta};
 use crate::meta::{BlobMeta, Visibility};
 use crate::options::{CopyOptions, DeleteOptions, GetOptions, Precondition, PutOptions};
 use crate::outcome::{CopyOutcome, DeleteOutcome, GetOutcome, PutOutcome, Swept};
+use crate::rules::{check_batch, check_sums, copied_meta, new_meta};
 use crate::sign::{MAX_SIGN_FOR, SignRequest, SignedMethod, SignedUrl, UrlSigner};
 use crate::store::{BlobCapabilities, BlobStore};
 

@@ -47,7 +47,13 @@ pub(super) fn publish(
     let place = Place::of(&meta.key, root.folded);
     // A delete may remove an empty directory between its making and its use: then once more.
     for _ in 0..64 {
-        let parent = root.make_path(place.parent(), sync).map_err(failed)?;
+        let parent = match root.make_path(place.parent(), sync) {
+            Err(error) if is_missing(&error) => {
+                std::thread::yield_now();
+                continue;
+            }
+            made => made.map_err(failed)?,
+        };
         let step = match precondition {
             Precondition::Always => {
                 let _shard = root.lock(&meta.key, Lock::Shared).map_err(failed)?;

@@ -15,10 +15,10 @@ use super::root::Root;
 use crate::blob::Blob;
 use crate::file::{PIECE, blocking};
 use crate::key::BlobKey;
-use crate::memory::admit_read;
 use crate::meta::BlobMeta;
 use crate::options::GetOptions;
 use crate::outcome::GetOutcome;
+use crate::rules::admit_read;
 
 /// The file of `key` and what is known of it, expired or not. Whoever has the file open reads that
 /// version to its end, whatever is put meanwhile.

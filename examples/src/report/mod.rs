@@ -1,10 +1,11 @@
 //! From a CSV file to a report: rows grouped by one column, another column added up.
 //!
 //! Everything here is synchronous and takes bounded memory however large the file is, so a worker
-//! can run it in a process of its own. An upload is checked in two steps: [`check_start`] on its
-//! first bytes, [`inspect_file`] when it is complete. [`build`] trusts neither and checks again.
+//! can run it in a process of its own. An upload is checked in two steps: by an [`Arrival`] on its
+//! way, by [`inspect_file`] when it is complete. [`build`] trusts neither and checks again.
 
 mod amount;
+mod arrival;
 mod chart;
 mod error;
 mod page;
@@ -21,7 +22,7 @@ mod tests;
 use std::{fs::File, path::Path};
 
 pub use self::{
-    amount::Amount, error::ReportError, page::CONTENT_SECURITY_POLICY, sniff::check_start,
+    amount::Amount, arrival::Arrival, error::ReportError, page::CONTENT_SECURITY_POLICY,
     table::Columns,
 };
 use self::{publish::publish, totals::Totals};

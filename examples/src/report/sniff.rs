@@ -15,10 +15,7 @@ const SIGNATURES: [(&[u8], &str); 5] = [
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// Refuses a file whose first bytes already show that it is no CSV.
-///
-/// An upload can ask this about its first chunk instead of taking in half a gigabyte of workbook.
-/// Passing means little: see [`inspect_file`](super::inspect_file).
-pub fn check_start(start: &[u8]) -> Result<(), ReportError> {
+pub(super) fn check_start(start: &[u8]) -> Result<(), ReportError> {
     if let Some((_, kind)) = SIGNATURES.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(ReportError::Binary { kind });
     }

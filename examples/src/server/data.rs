@@ -1,6 +1,7 @@
 //! Uploads: streamed to a file, checked, then stored.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -12,13 +13,18 @@ use serde_json::{Value, json};
 use standfast_core::Id128;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::time::timeout;
 
 use super::{App, Failure};
 use crate::jobs::{KEEP, columns_key, data_key};
-use crate::report::{self, Columns};
+use crate::report::{self, Arrival, Columns};
 
 /// The largest upload in bytes.
 const MAX_UPLOAD: u64 = 512 * 1024 * 1024;
+/// How long an upload may bring nothing.
+const STALLED: Duration = Duration::from_secs(60);
+/// How long a client that was refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// `POST /data`: a CSV file as the body, or as the field `file` of a form.
 ///
@@ -30,11 +36,7 @@ pub(super) async fn upload(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let dir = app.staging.directory()?;
     let path = dir.path().join("upload");
-    if is_form(&request) {
-        receive_form(request, &path).await?;
-    } else {
-        receive(request.into_body().into_data_stream(), &path).await?;
-    }
+    receive(request, &path).await?;
     let found = inspect(&path).await?;
     let id = Id128::random().to_string();
     app.blobs.put_file(data_key(&id)?, &path).content_type("text/csv").expires_in(KEEP).await?;
@@ -49,30 +51,49 @@ fn is_form(request: &Request) -> bool {
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data"))
 }
 
-async fn receive_form(request: Request, path: &Path) -> Result<(), Failure> {
-    let malformed = |_| Failure::bad("the upload is not a well-formed form, or it was cut off");
-    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed(()))?;
-    while let Some(field) = form.next_field().await.map_err(|_| malformed(()))? {
+async fn receive(request: Request, path: &Path) -> Result<(), Failure> {
+    if is_form(&request) {
+        let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
+        let saved = save_field(&mut form, path).await;
+        if saved.is_err() {
+            linger(async move { while let Ok(Some(_)) = form.next_field().await {} });
+        }
+        saved
+    } else {
+        let mut body = request.into_body().into_data_stream();
+        let saved = save(&mut body, path).await;
+        if saved.is_err() {
+            linger(async move { while let Some(Ok(_)) = body.next().await {} });
+        }
+        saved
+    }
+}
+
+async fn save_field(form: &mut Multipart, path: &Path) -> Result<(), Failure> {
+    while let Some(mut field) = form.next_field().await.map_err(|_| malformed())? {
         if field.name() == Some("file") {
-            return receive(field, path).await;
+            return save(&mut field, path).await;
         }
     }
     Err(Failure::bad("the form has no field `file`"))
 }
 
+fn malformed() -> Failure {
+    Failure::bad("the upload is not a well-formed form, or it was cut off")
+}
+
 /// Writes what arrives to `path`, and stops as soon as it can be no CSV file or is too large.
-async fn receive<E>(
-    chunks: impl Stream<Item = Result<Bytes, E>>,
+async fn save<E>(
+    chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     path: &Path,
 ) -> Result<(), Failure> {
-    let mut chunks = std::pin::pin!(chunks);
+    let stalled = |_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the upload stalled; try again");
     let mut file = BufWriter::with_capacity(256 * 1024, File::create(path).await?);
+    let mut arrival = Arrival::default();
     let mut size = 0;
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = timeout(STALLED, chunks.next()).await.map_err(stalled)? {
         let chunk = chunk.map_err(|_| Failure::bad("the upload was cut off; please try again"))?;
-        if size == 0 {
-            report::check_start(&chunk)?;
-        }
+        arrival.check(&chunk)?;
         size += chunk.len() as u64;
         if size > MAX_UPLOAD {
             let limit = MAX_UPLOAD / 1024 / 1024;
@@ -83,6 +104,12 @@ async fn receive<E>(
     }
     file.flush().await?;
     Ok(())
+}
+
+/// Goes on taking in, for a moment, what a refused client still sends: closing on it at once could
+/// destroy the answer on its way.
+fn linger(rest: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(timeout(LINGER, rest));
 }
 
 async fn inspect(path: &Path) -> Result<Columns, Failure> {

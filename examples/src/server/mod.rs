@@ -49,6 +49,10 @@ pub fn router(app: App, status: StatusRoutes) -> Router {
         .route_service("/cancel", status)
         .route("/health", get(health))
         .merge(page::router())
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed")
+        })
         .layer(middleware::from_fn(visitor::recognise))
         .with_state(app)
 }

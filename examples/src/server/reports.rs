@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -26,8 +27,9 @@ pub(super) async fn request(
     RequestContext(context): RequestContext,
     key: Option<IdempotencyKey>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Accepted, Failure> {
+    let body = body.map_err(|refused| Failure::new(refused.status(), refused.body_text()))?;
     let job: ReportJob = parse(&headers, &body)?;
     columns(&app.blobs, &job.data).await?.check(&job.group_by, &job.sum)?;
     let owner = context.session;

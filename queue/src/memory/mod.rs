@@ -7,6 +7,7 @@
 
 mod dead;
 mod group;
+mod hash;
 mod ready;
 mod state;
 
@@ -180,12 +181,10 @@ impl Queue for MemoryQueue {
     }
 
     async fn receive(&self, options: &ReceiveOptions) -> Result<Batch> {
-        let deadline = saturating_add(self.clock().instant(), options.wait);
+        let mut now = self.now();
+        let deadline = saturating_add(now.instant, options.wait);
         loop {
             let mut available = pin!(self.0.available.notified());
-            // from here on each wake-up finds its own receiver; one that is not needed is passed on
-            available.as_mut().enable();
-            let now = self.now();
             let (entry, wake_at) = {
                 let mut state = self.lock();
                 let batch = state.receive(options, now);
@@ -193,6 +192,8 @@ impl Queue for MemoryQueue {
                     self.unlock_and_wake(state);
                     return Ok(batch);
                 }
+                // registered before the lock is let go, so that each wake-up finds its receiver
+                available.as_mut().enable();
                 let wake_at = state.next_due().map_or(deadline, |due| due.min(deadline));
                 (state.wait_until(wake_at), wake_at)
             };
@@ -201,12 +202,15 @@ impl Queue for MemoryQueue {
                 () = &mut available => {}
                 () = self.clock().sleep_until(wake_at) => {}
             }
+            now = self.now();
         }
     }
 
     async fn settle(&self, batch: &[(Receipt, Settlement)]) -> Result<Vec<SettleOutcome>> {
         let now = self.now();
         let mut state = self.lock();
+        // a lease that has run out is over even if nobody has received since
+        state.promote(now);
         let outcomes = batch
             .iter()
             .map(|(receipt, settlement)| {
@@ -225,10 +229,12 @@ impl Queue for MemoryQueue {
         let now = self.now();
         let mut state = self.lock();
         let until = saturating_add(now.instant, lease);
+        // a lease that has run out is over even if nobody has received since
+        state.promote(now);
         let outcomes = batch
             .iter()
             .map(|receipt| {
-                if state.extend(receipt, until, now) {
+                if state.extend(receipt, until) {
                     ExtendOutcome::Extended
                 } else {
                     ExtendOutcome::Stale
@@ -368,5 +374,54 @@ impl QueueAdmin for MemoryQueue {
 impl HealthCheck for MemoryQueue {
     async fn health(&self) -> Health {
         Health::healthy("memory queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const IN_TIME: Duration = Duration::from_secs(10);
+
+    fn message() -> OutgoingMessage {
+        OutgoingMessage::new(Envelope::new("test", ""))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn as_many_receivers_wake_as_messages_come() {
+        for _ in 0..500 {
+            let queue = MemoryQueue::new();
+            let receivers: Vec<_> = (0..3)
+                .map(|_| {
+                    let queue = queue.clone();
+                    tokio::spawn(
+                        async move { queue.receive(&ReceiveOptions::new(1).wait(LONG)).await },
+                    )
+                })
+                .collect();
+            queue.send(&[message(), message(), message()]).await.unwrap();
+            for receiver in receivers {
+                let batch = tokio::time::timeout(IN_TIME, receiver).await.expect("it wakes");
+                assert_eq!(batch.unwrap().unwrap().deliveries.len(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_runs_out_wakes_whoever_waited_before_it_began() {
+        let queue = MemoryQueue::new();
+        let options = ReceiveOptions::new(1).wait(LONG).lease(Duration::from_millis(20));
+        let (first, second, ()) = tokio::time::timeout(IN_TIME, async {
+            let sent = async {
+                tokio::task::yield_now().await;
+                queue.send(&[message()]).await.unwrap();
+            };
+            tokio::join!(queue.receive(&options), queue.receive(&options), sent)
+        })
+        .await
+        .expect("both wake");
+        let attempts = [first, second].map(|batch| batch.unwrap().deliveries[0].attempt);
+        assert_eq!(attempts.iter().sum::<u32>(), 1 + 2, "{attempts:?}");
     }
 }

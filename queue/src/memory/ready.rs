@@ -19,6 +19,11 @@ impl ReadyLists {
         self.lists[priority as usize].push_back((index, stamp));
     }
 
+    /// How many there are at most.
+    pub(super) fn len(&self) -> usize {
+        self.lists.iter().map(VecDeque::len).sum()
+    }
+
     pub(super) fn pop(&mut self, is_live: impl Fn(&Index, u64) -> bool) -> Option<Index> {
         loop {
             let turn = TURNS[self.turn];

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use standfast_core::{JobId, saturating_add};
+use standfast_core::saturating_add;
 
 use super::dead::DeadBox;
 use super::group::Groups;
+use super::hash::ById;
 use super::ready::ReadyLists;
 use super::{MemoryQueueConfig, Now};
 use crate::admin::Leased;
@@ -27,7 +28,7 @@ pub(super) type Index = u32;
 pub(super) struct State {
     slots: Vec<Option<Stored>>,
     free: Vec<Index>,
-    by_id: HashMap<JobId, Index>,
+    by_id: ById<Index>,
     ready: ReadyLists,
     leases: Deadlines<Index>,
     delayed: Deadlines<Index>,
@@ -54,6 +55,16 @@ pub(super) type WaitEntry = (Instant, u64);
 struct Counts {
     leased: usize,
     delayed: usize,
+}
+
+impl Counts {
+    fn left(&mut self, place: Place) {
+        match place {
+            Place::Blocked | Place::Ready => {}
+            Place::Delayed => self.delayed -= 1,
+            Place::Leased => self.leased -= 1,
+        }
+    }
 }
 
 pub(super) struct Stored {
@@ -102,7 +113,7 @@ impl State {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: ById::default(),
             ready: ReadyLists::default(),
             leases: Deadlines::default(),
             delayed: Deadlines::default(),
@@ -161,8 +172,6 @@ impl State {
         next.into_iter().flatten().min()
     }
 
-    // --- into the queue ---------------------------------------------------------------------
-
     pub(super) fn send(&mut self, message: &OutgoingMessage, now: Now) -> SendOutcome {
         let envelope = &message.envelope;
         let own = Original::new(envelope.id, envelope.handle);
@@ -190,10 +199,15 @@ impl State {
     }
 
     fn insert(&mut self, message: &OutgoingMessage, now: Now) {
-        let due_at = TimeDelta::from_std(message.delay)
-            .ok()
-            .and_then(|delay| now.time.checked_add_signed(delay))
-            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let (due, due_at) = if message.delay.is_zero() {
+            (now.instant, now.time)
+        } else {
+            let due_at = TimeDelta::from_std(message.delay)
+                .ok()
+                .and_then(|delay| now.time.checked_add_signed(delay));
+            let due_at = due_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            (saturating_add(now.instant, message.delay), due_at)
+        };
         let stored = Stored {
             envelope: Arc::clone(&message.envelope),
             priority: message.priority,
@@ -201,7 +215,7 @@ impl State {
             place: Place::Blocked,
             stamp: 0,
             token: 0,
-            due: saturating_add(now.instant, message.delay),
+            due,
             due_at,
             drop_at: message.drop_after.map(|span| saturating_add(now.instant, span)),
             failures: 0,
@@ -255,20 +269,14 @@ impl State {
         });
     }
 
-    // --- between places -----------------------------------------------------------------------
-
     /// Takes a message out of its place and gives it a new stamp, which voids every entry of it.
     fn leave(&mut self, index: Index) -> u64 {
         self.last_stamp += 1;
         let stamp = self.last_stamp;
         let stored = self.stored_mut(index);
         stored.stamp = stamp;
-        match std::mem::replace(&mut stored.place, Place::Blocked) {
-            Place::Blocked => {}
-            Place::Delayed => self.counts.delayed -= 1,
-            Place::Leased => self.counts.leased -= 1,
-            Place::Ready => {}
-        }
+        let place = std::mem::replace(&mut stored.place, Place::Blocked);
+        self.counts.left(place);
         stamp
     }
 
@@ -286,9 +294,8 @@ impl State {
             stored.place = Place::Ready;
             let priority = stored.priority;
             self.ready.push(priority, index, stamp);
+            self.wakeups += 1;
         }
-        // a delayed message may be due before whatever the receivers sleep for
-        self.wakeups += 1;
     }
 
     /// Makes what is due ready, and takes back leases that ran out.
@@ -314,9 +321,9 @@ impl State {
 
     /// Removes a message from everything but the groups' order, and lets its group go on.
     fn remove(&mut self, index: Index, now: Instant) -> Stored {
-        self.leave(index);
-        // invariant: `leave` has used the index
+        // invariant: as in `stored`; an empty slot voids every entry of its message
         let stored = self.slots[index as usize].take().expect("the index is live");
+        self.counts.left(stored.place);
         self.free.push(index);
         self.by_id.remove(&stored.envelope.id);
         if let Some(next) = stored.group.as_ref().and_then(|group| self.groups.pop(group)) {
@@ -340,8 +347,6 @@ impl State {
         letter
     }
 
-    // --- out of the queue ---------------------------------------------------------------------
-
     pub(super) fn receive(&mut self, options: &ReceiveOptions, now: Now) -> Batch {
         self.promote(now);
         let mut batch = Batch { dead: std::mem::take(&mut self.unreported), ..Batch::default() };
@@ -349,6 +354,7 @@ impl State {
             return batch;
         }
         let until = saturating_add(now.instant, options.lease);
+        batch.deliveries.reserve_exact(options.max.min(self.ready.len()));
         while batch.deliveries.len() < options.max {
             let Self { slots, ready, .. } = self;
             let Some(index) = ready.pop(is_live(slots)) else { break };
@@ -386,7 +392,8 @@ impl State {
             lease_until: until,
             last_error: stored.last_error.clone(),
         };
-        self.lease_until(index, until);
+        let Self { slots, leases, counts, .. } = self;
+        leases.push(until, index, stamp, counts.leased, is_live(slots));
         received
     }
 
@@ -400,9 +407,7 @@ impl State {
     }
 
     /// The message that `receipt` holds, if it still does.
-    fn held(&mut self, receipt: &Receipt, now: Now) -> Option<Index> {
-        // a lease that has run out is over even if nobody has received since
-        self.promote(now);
+    fn held(&self, receipt: &Receipt) -> Option<Index> {
         let index = *self.by_id.get(&receipt.id())?;
         let stored = self.stored(index);
         let held =
@@ -411,7 +416,7 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, receipt: &Receipt, settlement: &Settlement, now: Now) -> bool {
-        let Some(index) = self.held(receipt, now) else { return false };
+        let Some(index) = self.held(receipt) else { return false };
         match settlement {
             Settlement::Ack => drop(self.remove(index, now.instant)),
             Settlement::DeadLetter { reason } => {
@@ -433,13 +438,11 @@ impl State {
         true
     }
 
-    pub(super) fn extend(&mut self, receipt: &Receipt, until: Instant, now: Now) -> bool {
-        let Some(index) = self.held(receipt, now) else { return false };
+    pub(super) fn extend(&mut self, receipt: &Receipt, until: Instant) -> bool {
+        let Some(index) = self.held(receipt) else { return false };
         self.lease_until(index, until);
         true
     }
-
-    // --- looking ------------------------------------------------------------------------------
 
     pub(super) fn stats(&mut self, now: Now) -> QueueStats {
         self.promote(now);
@@ -480,8 +483,6 @@ impl State {
             })
             .collect()
     }
-
-    // --- what operators do --------------------------------------------------------------------
 
     pub(super) fn resume(&mut self) {
         self.paused = false;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use standfast_core::Id128;
@@ -105,13 +106,8 @@ impl SubprocessExecutor {
     /// ```
     pub fn handler<J: Job>(
         &self,
-    ) -> impl Fn(
-        J,
-        JobContext,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<J::Output, JobError>> + Send>>
-    + Send
-    + Sync
-    + 'static {
+    ) -> impl Fn(J, JobContext) -> BoxFuture<'static, Result<J::Output, JobError>> + Send + Sync + 'static
+    {
         let executor = self.clone();
         move |_job, context| {
             let executor = executor.clone();

@@ -20,7 +20,7 @@ use crate::envelope::Envelope;
 use crate::jobs::Job;
 use crate::receipt::Receipt;
 use crate::worker::{
-    AnyHandler, CancelReason, Handler, JobContext, JobError, JobRequest, Told, Verdict, erase,
+    AnyHandler, CancelReason, Handler, JobContext, JobError, JobRequest, Verdict, erase,
 };
 
 /// Runs the one job that this process was started for, with the same handlers that a worker could
@@ -83,14 +83,10 @@ impl<S: Clone + Send + Sync + 'static> JobProcess<S> {
         let input = tokio::task::spawn_blocking(read_input);
         let (envelope, attempt) = input.await.map_err(io::Error::other)??;
         let known = self.handlers.get(&*envelope.kind);
-        let handler = match known.filter(|(version, _)| *version >= envelope.version) {
-            Some((_, handler)) => handler,
-            None => {
-                let message =
-                    format!("unknown here: {} version {}", envelope.kind, envelope.version);
-                reporter.error(&JobFailureWire::new(FailureKind::Retry, message))?;
-                return Ok(ExitCode::FAILURE);
-            }
+        let Some((_, handler)) = known.filter(|(version, _)| *version >= envelope.version) else {
+            let message = format!("unknown here: {} version {}", envelope.kind, envelope.version);
+            reporter.error(&JobFailureWire::new(FailureKind::Retry, message))?;
+            return Ok(ExitCode::FAILURE);
         };
         let context = attempt.context(envelope);
         let signals = watch_signals(context.clone())?;
@@ -100,11 +96,11 @@ impl<S: Clone + Send + Sync + 'static> JobProcess<S> {
             tokio::select! {
                 biased;
                 answer = &mut answer => break answer,
-                () = context.news() => report(&reporter, context.take_told())?,
+                () = context.news() => report(&reporter, &context)?,
             }
         };
         signals.abort();
-        report(&reporter, context.take_told())?;
+        report(&reporter, &context)?;
         match answer {
             Ok(output) => {
                 reporter.result(&output)?;
@@ -137,8 +133,8 @@ impl Attempt {
         let mut received = Received::new(receipt, Utc::now(), Instant::now());
         (received.attempt, received.delivery) = (self.attempt, self.delivery);
         let context = JobContext::new(received, None);
-        if let Some(checkpoint) = self.checkpoint {
-            context.set_last_checkpoint(checkpoint);
+        if let Some(state) = self.checkpoint {
+            context.set_last_checkpoint(state);
         }
         context
     }
@@ -162,13 +158,16 @@ fn read_input() -> io::Result<(Envelope, Attempt)> {
     Ok((envelope, Attempt { attempt, delivery, checkpoint }))
 }
 
-fn report(reporter: &Reporter, told: Told) -> io::Result<()> {
-    if let Some(progress) = told.progress {
+/// Passes on what the handler told since the last time.
+fn report(reporter: &Reporter, context: &JobContext) -> io::Result<()> {
+    let told = context.news_to_store();
+    if let Some(progress) = &told.progress {
         reporter.progress(progress.done, progress.total, progress.message.as_deref())?;
     }
-    if let Some(state) = told.checkpoint {
-        reporter.checkpoint(&state)?;
+    if let Some(state) = &told.checkpoint {
+        reporter.checkpoint(state)?;
     }
+    context.stored(&told);
     Ok(())
 }
 

@@ -135,11 +135,12 @@ pub fn inline<S: Clone + Send + Sync + 'static>(worker: &Worker<S>) -> Jobs {
 }
 
 type Then = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Hook = Arc<dyn Fn(&[OutgoingMessage]) -> Then + Send + Sync>;
 
 /// A queue that does something after each send, before it answers.
 struct AfterSend<Q> {
     inner: Q,
-    then: Arc<dyn Fn(&[OutgoingMessage]) -> Then + Send + Sync>,
+    then: Hook,
 }
 
 impl<Q: fmt::Debug> fmt::Debug for AfterSend<Q> {

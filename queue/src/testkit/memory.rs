@@ -11,6 +11,8 @@ use crate::memory::{MemoryQueue, MemoryQueueConfig};
 use crate::queue::Queue;
 use crate::status::{MemoryStatusConfig, MemoryStatusStore, StatusStore};
 
+type Wrap = Arc<dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync>;
+
 /// The harness of the memory backends, and of whatever is wrapped around them.
 ///
 /// ```
@@ -24,7 +26,7 @@ use crate::status::{MemoryStatusConfig, MemoryStatusStore, StatusStore};
 #[derive(Clone)]
 pub struct MemoryHarness {
     manual: Option<ManualClock>,
-    wrap: Arc<dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync>,
+    wrap: Wrap,
 }
 
 impl MemoryHarness {

@@ -260,15 +260,6 @@ impl JobContext {
         }
     }
 
-    /// Takes what the handler told, where telling it on cannot fail.
-    #[cfg(feature = "subprocess")]
-    pub(crate) fn take_told(&self) -> Told {
-        let mut told = self.told();
-        let taken = told.clone();
-        (told.progress, told.checkpoint) = (None, None);
-        taken
-    }
-
     /// Waits until the handler has told something.
     pub(crate) async fn news(&self) {
         self.0.news.notified().await;

@@ -21,14 +21,14 @@ use standfast_core::{CancellationToken, Id128, Lifecycle, Phase};
 use crate::jobs::{Job, Jobs};
 pub use context::{CancelReason, JobContext};
 pub use error::JobError;
+#[cfg(feature = "subprocess")]
+pub(crate) use error::Verdict;
 #[cfg(feature = "tower")]
 pub(crate) use handler::Answer;
 pub(crate) use handler::AnyHandler;
 pub use handler::{ByContext, ByState, ByUser, FromJob, Handler, JobRequest};
 pub use kind::{KindConfig, RetryPolicy};
 pub use report::{WorkerHealth, WorkerReport};
-#[cfg(feature = "subprocess")]
-pub(crate) use {context::Told, error::Verdict};
 
 pub(crate) use handler::erase;
 use kind::Kind;
