@@ -24,8 +24,10 @@ use crate::status::{MemoryStatusConfig, MemoryStatusStore, StatusStore};
 #[derive(Clone)]
 pub struct MemoryHarness {
     manual: Option<ManualClock>,
-    wrap: Arc<dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync>,
+    wrap: Arc<Wrap>,
 }
+
+type Wrap = dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync;
 
 impl MemoryHarness {
     /// Time stands still until a case lets it pass.
