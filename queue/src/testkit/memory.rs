@@ -11,8 +11,6 @@ use crate::memory::{MemoryQueue, MemoryQueueConfig};
 use crate::queue::Queue;
 use crate::status::{MemoryStatusConfig, MemoryStatusStore, StatusStore};
 
-type Wrap = Arc<dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync>;
-
 /// The harness of the memory backends, and of whatever is wrapped around them.
 ///
 /// ```
@@ -26,8 +24,10 @@ type Wrap = Arc<dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync>;
 #[derive(Clone)]
 pub struct MemoryHarness {
     manual: Option<ManualClock>,
-    wrap: Wrap,
+    wrap: Arc<Wrap>,
 }
+
+type Wrap = dyn Fn(Arc<dyn Queue>) -> Arc<dyn Queue> + Send + Sync;
 
 impl MemoryHarness {
     /// Time stands still until a case lets it pass.

@@ -15,8 +15,6 @@
 //! Every case is listed once, in the suite: a backend runs all of them or does not compile. What a
 //! backend lacks it declares in its capabilities, and the case asserts the declared form instead.
 
-#![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
-
 mod cases;
 mod dice;
 mod fake;

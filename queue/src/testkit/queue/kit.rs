@@ -1,6 +1,9 @@
 //! What the cases are written with.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use standfast_core::{ErrorKind, JobId};
@@ -269,10 +272,19 @@ pub(super) async fn waiter(
     options: ReceiveOptions,
 ) -> JoinHandle<Batch> {
     let queue = Arc::clone(queue);
-    let task =
-        tokio::spawn(
-            async move { queue.receive(&options).await.expect("the queue answers a receive") },
-        );
+    let (began, has_begun) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(async move {
+        let mut waits = pin!(queue.receive(&options));
+        // the first poll is where a backend in this process begins to wait
+        let first = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+        let _ = began.send(());
+        let ended = match first {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => waits.await,
+        };
+        ended.expect("the queue answers a receive")
+    });
+    has_begun.await.expect("the wait has begun");
     tokio::time::sleep(h.idle()).await;
     task
 }

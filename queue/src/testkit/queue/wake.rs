@@ -234,7 +234,7 @@ pub(crate) async fn a_message_is_not_lost_with_the_receive_it_woke(h: &dyn Queue
     let queue = h.fresh_queue(&QueueSetup { max_crashes: 50, ..QueueSetup::default() }).await;
     for _ in 0..10 {
         let quitter = waiter(h, &queue, waiting(1).lease(2 * h.unit())).await;
-        let stays = waiter(h, &queue, waiting(1).lease(2 * h.unit())).await;
+        let stays = waiter(h, &queue, waiting(1)).await;
         put(&queue, message("a")).await;
         quitter.abort(); // at whatever point it has come to
         let stays = if quitter.await.is_ok() {

@@ -1,6 +1,9 @@
 //! What the cases are written with.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -81,9 +84,19 @@ pub(super) async fn waiter(
     timeout: Duration,
 ) -> JoinHandle<Found> {
     let store = Arc::clone(store);
+    let (began, has_begun) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
-        store.wait(&handle, seen, timeout).await.expect("the store answers a wait")
+        let mut waits = pin!(store.wait(&handle, seen, timeout));
+        // the first poll is where a backend in this process begins to wait
+        let first = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+        let _ = began.send(());
+        let ended = match first {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => waits.await,
+        };
+        ended.expect("the store answers a wait")
     });
+    has_begun.await.expect("the wait has begun");
     tokio::time::sleep(h.idle()).await;
     task
 }
