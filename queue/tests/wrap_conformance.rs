@@ -14,7 +14,7 @@ use standfast_queue::{MemoryQueue, Queue};
 /// Memory queues, put together by `make`.
 struct Wrapped {
     memory: MemoryHarness,
-    make: fn(&Wrapped, &QueueSetup) -> Arc<dyn Queue>,
+    make: fn(&Self, &QueueSetup) -> Arc<dyn Queue>,
 }
 
 impl Wrapped {
