@@ -350,19 +350,12 @@ async fn outcomes_come_back_in_order_from_several_shards() {
     let home: HashMap<JobId, usize> =
         messages.iter().map(|one| (one.envelope.id, queue.shard_of(one))).collect();
     for ((receipt, _), outcome) in batch.iter().zip(&outcomes) {
-        let kind = match outcome {
-            SettleOutcome::Failed(error) => Some(error.kind()),
-            outcome => {
-                assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
-                None
-            }
+        let is_right = match home.get(&receipt.id()) {
+            None => matches!(outcome, SettleOutcome::Stale),
+            Some(2) => matches!(outcome, SettleOutcome::Failed(_)),
+            Some(_) => matches!(outcome, SettleOutcome::Settled),
         };
-        let expected = match home.get(&receipt.id()) {
-            None => Some(ErrorKind::Invalid),
-            Some(2) => Some(ErrorKind::Unavailable),
-            Some(_) => None,
-        };
-        assert_eq!(kind, expected);
+        assert!(is_right, "{outcome:?}");
     }
 }
 
@@ -446,8 +439,10 @@ async fn dead_letters_of_all_queues_are_one_list_the_oldest_first() {
     let filter = DeadLetterFilter::default().id(died[4]).id(died[5]).id(died[6]);
     let redriven = queue.redrive(&filter, &RedriveOptions::default().limit(2)).await.unwrap();
     assert_eq!((redriven.sent, queue.stats().await.unwrap().dead), (2, 18));
-    let again = receive(&queue, 1).await.remove(0);
-    assert_eq!(again.envelope().run, 2);
+    let again = receive(&queue, 3).await;
+    let ids: HashSet<_> = again.iter().map(|received| received.receipt.id()).collect();
+    assert_eq!(ids, HashSet::from([died[4], died[5]]), "the oldest");
+    assert_eq!(again[0].envelope().run, 2);
     assert_eq!(queue.purge_dead_letters(&DeadLetterFilter::default()).await.unwrap(), 18);
 }
 
@@ -456,6 +451,9 @@ async fn capabilities_are_what_all_queues_have_in_common() {
     let queue = prioritized();
     let QueueCapabilities { priorities, bounded, dedupe, max_batch, .. } = queue.capabilities();
     assert_eq!((priorities, bounded, dedupe, max_batch), (true, true, true, usize::MAX));
-    assert!(!Sharded::new([MemoryQueue::new()]).unwrap().capabilities().bounded);
+    let is_bounded = |shards: usize| {
+        Sharded::new((0..shards).map(|_| MemoryQueue::new())).unwrap().capabilities().bounded
+    };
+    assert!(is_bounded(1) && !is_bounded(2));
     assert_eq!(Sharded::<MemoryQueue>::new([]).unwrap_err().kind(), ErrorKind::Invalid);
 }

@@ -124,7 +124,7 @@ impl Route for ByPriority {
         std::iter::once(first).chain(others).map(|queue| (queue, max)).collect()
     }
 
-    fn capabilities(&self, each: QueueCapabilities) -> QueueCapabilities {
+    fn capabilities(&self, each: QueueCapabilities, _: usize) -> QueueCapabilities {
         QueueCapabilities { priorities: true, ..each }
     }
 }

@@ -20,11 +20,11 @@ use crate::queue::Queue;
 ///
 /// # What differs from one queue
 ///
-/// - Messages of one shard come in their order, those of different shards in any. A group is in one
-///   shard, so it keeps its order.
+/// - Messages of one shard come in their order and by their priority, those of different shards in
+///   any. A group is in one shard, so it keeps its order.
 /// - A dedupe key is unique among the messages without a group, and within each group.
-/// - Limits on length hold for each shard, not for the whole; so the whole does not call itself
-///   bounded.
+/// - Limits on length hold for each shard, not for the whole; so more than one do not call
+///   themselves bounded.
 /// - To change the number of shards, let the old ones run empty first: until then a group may have
 ///   messages in two, and a repeated send may find another shard than the first.
 /// - Waiting, shards that are empty and shards that fail are as with
@@ -124,8 +124,8 @@ impl Route for ByHash {
         (0..queues).map(|next| (first.wrapping_add(next) % queues, max)).collect()
     }
 
-    fn capabilities(&self, each: QueueCapabilities) -> QueueCapabilities {
-        QueueCapabilities { bounded: false, ..each }
+    fn capabilities(&self, each: QueueCapabilities, queues: usize) -> QueueCapabilities {
+        QueueCapabilities { bounded: each.bounded && queues == 1, ..each }
     }
 }
 

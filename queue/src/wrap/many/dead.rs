@@ -1,5 +1,7 @@
 //! The dead letters of several queues as one list.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -35,8 +37,7 @@ impl<Q: Queue, R: Route> DeadLetters for Many<Q, R> {
         limit: usize,
     ) -> Result<DeadLetterPage> {
         let mut positions = self.positions(after)?;
-        let free = self.queues().iter().all(|queue| queue.capabilities().lists_dead_letters);
-        let letters = if free {
+        let letters = if self.lists_freely() {
             self.merged(filter, &mut positions, limit).await?
         } else {
             self.one_by_one(filter, &mut positions, limit).await?
@@ -54,13 +55,22 @@ impl<Q: Queue, R: Route> DeadLetters for Many<Q, R> {
     ) -> Result<Redriven> {
         let mut sum = Redriven::default();
         let mut left = options.limit;
+        let mut filter = Cow::Borrowed(filter);
+        if let Some(limit) = options.limit
+            && self.lists_freely()
+        {
+            // the oldest of all, not those of the first queue
+            let oldest = self.merged(&filter, &mut self.positions(None)?, limit).await?;
+            let ids = oldest.iter().map(|letter| letter.envelope.id).collect();
+            filter.to_mut().ids = Some(ids);
+        }
         // one after the other, so that the rate is that of the whole
         for (index, queue) in self.queues().iter().enumerate() {
             if left == Some(0) {
                 break;
             }
             let redriven =
-                queue.redrive(filter, &RedriveOptions { limit: left, ..options.clone() }).await?;
+                queue.redrive(&filter, &RedriveOptions { limit: left, ..options.clone() }).await?;
             self.0.desk().stir(index);
             sum.sent += redriven.sent;
             sum.kept += redriven.kept;
@@ -77,6 +87,11 @@ impl<Q: Queue, R: Route> DeadLetters for Many<Q, R> {
 }
 
 impl<Q: Queue, R: Route> Many<Q, R> {
+    /// Whether looking at dead letters changes nothing.
+    fn lists_freely(&self) -> bool {
+        self.queues().iter().all(|queue| queue.capabilities().lists_dead_letters)
+    }
+
     fn positions(&self, after: Option<&PageToken>) -> Result<Vec<Position>> {
         let queues = self.queues().len();
         let Some(token) = after else { return Ok(vec![Position::Start; queues]) };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use standfast_core::{Clock, Error, ErrorKind, Result};
+use standfast_core::{Clock, Result};
 use tokio::sync::Notify;
 
 use super::calls::{Call, ExtendCall, SendCall, SettleCall, checked};
@@ -31,8 +31,8 @@ pub(super) trait Route: fmt::Debug + Send + Sync + 'static {
     /// Whom to ask for how many of `max` messages, the first one first, each queue once.
     fn plan(&self, max: usize, queues: usize) -> Vec<(usize, usize)>;
 
-    /// What the whole can do, where all queues can do `each`.
-    fn capabilities(&self, each: QueueCapabilities) -> QueueCapabilities;
+    /// What the whole can do, where all of `queues` can do `each`.
+    fn capabilities(&self, each: QueueCapabilities, queues: usize) -> QueueCapabilities;
 }
 
 /// Several queues behind one interface.
@@ -86,7 +86,7 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which queue `receipt` belongs to, and its receipt there.
+    /// Which queue `receipt` belongs to, and its receipt there; none when it was not given here.
     fn place(&self, receipt: &Receipt) -> Option<(usize, Receipt)> {
         let (place, inner) = receipt.pop::<Place>()?;
         (place.0 < self.queues.len()).then_some((place.0, inner))
@@ -98,19 +98,22 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
 
     /// Calls each queue with the entries that `place` puts there, all at the same time, and brings
     /// the outcomes back in order. An error of one call is the outcome of its entries, unless
-    /// every call met one.
+    /// every call met one. An entry without a place has its outcome already.
     async fn spread<C: Call>(
         &self,
         call: &C,
         batch: &[C::Entry],
-        place: impl Fn(&C::Entry) -> Option<(usize, C::Entry)>,
+        place: impl Fn(&C::Entry) -> Result<(usize, C::Entry), C::Outcome>,
     ) -> Result<Vec<C::Outcome>> {
         let mut shares: Vec<Share<C>> = Vec::new();
         let mut strays = Vec::new();
         for (position, entry) in batch.iter().enumerate() {
-            let Some((queue, entry)) = place(entry) else {
-                strays.push(position);
-                continue;
+            let (queue, entry) = match place(entry) {
+                Ok(placed) => placed,
+                Err(outcome) => {
+                    strays.push((position, outcome));
+                    continue;
+                }
             };
             let known = shares.iter().position(|share| share.queue == queue);
             let share = known.unwrap_or_else(|| {
@@ -127,7 +130,7 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
         if strays.is_empty() && answers.iter().all(Result::is_err) {
             return answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
         }
-        let mut placed = Vec::with_capacity(batch.len());
+        let mut placed = strays;
         for (answer, share) in answers.into_iter().zip(shares) {
             match answer {
                 Ok(outcomes) => placed.extend(share.positions.into_iter().zip(outcomes)),
@@ -138,10 +141,6 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
                         .map(|position| (position, C::failed(error.clone()))),
                 ),
             }
-        }
-        for position in strays {
-            let error = Error::new(ErrorKind::Invalid, self.backend(), C::OPERATION);
-            placed.push((position, C::failed(error.with_detail("a receipt of another queue"))));
         }
         placed.sort_unstable_by_key(|(position, _)| *position);
         Ok(placed.into_iter().map(|(_, outcome)| outcome).collect())
@@ -155,8 +154,8 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
 
     async fn settle(&self, batch: &[(Receipt, Settlement)]) -> Result<Vec<SettleOutcome>> {
         let place = |(receipt, settlement): &(Receipt, Settlement)| {
-            let (queue, receipt) = self.place(receipt)?;
-            Some((queue, (receipt, settlement.clone())))
+            let (queue, receipt) = self.place(receipt).ok_or(SettleOutcome::Stale)?;
+            Ok((queue, (receipt, settlement.clone())))
         };
         self.spread(&SettleCall, batch, place).await
     }
@@ -185,13 +184,14 @@ impl<Q, R> Clone for Many<Q, R> {
 impl<Q: Queue, R: Route> Queue for Many<Q, R> {
     fn capabilities(&self) -> QueueCapabilities {
         let each = self.0.queues.iter().map(Queue::capabilities).reduce(common);
-        self.0.route.capabilities(each.unwrap_or_else(|| QueueCapabilities::all("none")))
+        let each = each.unwrap_or_else(|| QueueCapabilities::all("none"));
+        self.0.route.capabilities(each, self.0.queues.len())
     }
 
     async fn send(&self, batch: &[OutgoingMessage]) -> Result<Vec<SendOutcome>> {
         let shared = &*self.0;
         let route = |message: &OutgoingMessage| {
-            Some((shared.route.route(message, shared.queues.len()), message.clone()))
+            Ok((shared.route.route(message, shared.queues.len()), message.clone()))
         };
         shared.spread(&SendCall, batch, route).await
     }
@@ -206,7 +206,8 @@ impl<Q: Queue, R: Route> Queue for Many<Q, R> {
 
     async fn extend(&self, batch: &[Receipt], lease: Duration) -> Result<Vec<ExtendOutcome>> {
         let shared = &*self.0;
-        shared.spread(&ExtendCall { lease }, batch, |receipt| shared.place(receipt)).await
+        let place = |receipt: &Receipt| shared.place(receipt).ok_or(ExtendOutcome::Stale);
+        shared.spread(&ExtendCall { lease }, batch, place).await
     }
 
     async fn stats(&self) -> Result<QueueStats> {
