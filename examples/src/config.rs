@@ -23,6 +23,7 @@ options:
 
 /// What to do.
 #[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "whoever parses it does all of it")]
 pub enum Command {
     /// Print [`HELP`].
     Help,
@@ -49,6 +50,7 @@ pub struct Config {
 
 /// Where files are kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum BlobsAt {
     /// In a directory.
     Directory(PathBuf),
