@@ -23,7 +23,7 @@ options:
 
 /// What to do.
 #[derive(Clone, Debug)]
-#[allow(clippy::exhaustive_enums, reason = "the binary beside this library knows them all")]
+#[allow(clippy::exhaustive_enums, reason = "whoever parses it does all of it")]
 pub enum Command {
     /// Print [`HELP`].
     Help,
@@ -50,7 +50,7 @@ pub struct Config {
 
 /// Where files are kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[allow(clippy::exhaustive_enums, reason = "the binary beside this library knows them all")]
+#[non_exhaustive]
 pub enum BlobsAt {
     /// In a directory.
     Directory(PathBuf),

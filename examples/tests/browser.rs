@@ -1,5 +1,7 @@
 //! The page, in a real browser: needs a WebDriver, see `scripts/test`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::fs::{self, File};

@@ -279,8 +279,9 @@ function show(job) {
   setText($("status"), inWords(job));
   const percent = total > 0 ? `${Math.floor((100 * done) / total)}%` : "";
   const detail = [message, percent].filter(Boolean).join(" · ");
+  // Progress is for the eye; why it failed is for everybody.
+  $("detail").role = status === "failed" ? "alert" : null;
   setText($("detail"), status === "wait" ? detail : sentence(error ?? ""));
-  $("detail").classList.toggle("bad", status === "failed");
   link($("report-link"), url);
   link($("totals-link"), totals_url);
   $("cancel").hidden = status !== "wait";

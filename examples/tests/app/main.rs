@@ -1,5 +1,7 @@
 //! The application from outside, and the parts of it that no outside can make fail.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod flow;
 mod processes;
 mod recovery;

@@ -1,7 +1,6 @@
 //! The application as its users have it: the program, run with a home of its own.
 
 #![allow(dead_code, reason = "each test program uses another part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 pub(crate) mod http;
 pub(crate) mod process;

@@ -56,11 +56,20 @@ pub struct SubprocessExecutor {
     base: Arc<Base>,
 }
 
-/// The directory of one executor, held by a lock for as long as the process lives.
+/// The directory of one executor, held by a lock for as long as the process lives. It goes with
+/// the last clone; what a process that is killed leaves, the next one removes.
 #[derive(Debug)]
 struct Base {
     path: PathBuf,
     _lock: File,
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a directory of jobs stays");
+        }
+    }
 }
 
 const PREFIX: &str = "standfast-jobs-";
@@ -76,10 +85,14 @@ impl SubprocessExecutor {
     pub fn new(command: Subprocess, base: impl AsRef<Path>) -> io::Result<Self> {
         let base = base.as_ref();
         remove_abandoned(base)?;
-        let path = base.join(format!("{PREFIX}{}", Id128::random()));
-        fs::create_dir(&path)?;
-        let lock = File::create(path.join(LOCK))?;
+        let name = Id128::random();
+        // locked before it has the name by which others look for what is not locked
+        let (new, path) =
+            (base.join(format!("standfast-new-{name}")), base.join(format!("{PREFIX}{name}")));
+        fs::create_dir(&new)?;
+        let lock = File::create(new.join(LOCK))?;
         lock.lock()?;
+        fs::rename(&new, &path)?;
         Ok(Self { command: Arc::new(command), base: Arc::new(Base { path, _lock: lock }) })
     }
 
