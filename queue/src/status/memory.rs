@@ -181,7 +181,10 @@ impl StatusStore for MemoryStatusStore {
                 Arc::clone(&entry.status)
             }
             None => {
-                let status = Arc::new(JobStatus::first(update, now));
+                let mut status = JobStatus::first(update, now);
+                // above every version that was given out for a handle forgotten since
+                status.version += state.stamp;
+                let status = Arc::new(status);
                 let entry = Entry {
                     status: Arc::clone(&status),
                     expires_at: instant,
@@ -235,6 +238,8 @@ impl StatusStore for MemoryStatusStore {
             return Ok(CancelOutcome::Unknown);
         };
         let outcome = Arc::make_mut(&mut entry.status).cancel(now);
+        state.stamp += 1;
+        let Some(entry) = state.entries.get_mut(handle) else { return Ok(outcome) };
         match outcome {
             CancelOutcome::Cancelled => {
                 entry.wake();
