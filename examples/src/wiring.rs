@@ -55,7 +55,7 @@ pub async fn start(config: Config) -> Result<(Lifecycle, SocketAddr), BoxError> 
     let queue = MemoryQueue::with_config(queue);
     let jobs = Jobs::new(queue.clone(), MemoryStatusStore::new());
 
-    let job_process = Subprocess::new().arg("job").inherit_nothing().grace(Duration::from_secs(5));
+    let job_process = Subprocess::new().arg("job").inherit_nothing().grace(Duration::from_secs(3));
     let executor = SubprocessExecutor::new(job_process, std::env::temp_dir())?;
     let workshop = Workshop { blobs: blobs.clone(), executor: executor.clone() };
     let kind = KindConfig::default().timeout(Duration::from_secs(config.time_limit)).retry(
