@@ -23,8 +23,3 @@ pub use health::{Health, HealthCheck, Verdict};
 pub use id::{Id128, JobId, ParseIdError};
 pub use lifecycle::{CancellationToken, Lifecycle, LifecycleConfig, Phase};
 pub use tick::Tick;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-#[doc = include_str!("../../DESIGN.md")]
-mod prose {}

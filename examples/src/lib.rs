@@ -8,3 +8,9 @@ pub mod jobs;
 pub mod report;
 pub mod server;
 pub mod wiring;
+
+/// The code in the prose of the repository runs with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../DESIGN.md")]
+mod prose {}
