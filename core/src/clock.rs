@@ -16,6 +16,20 @@ use chrono::{DateTime, SubsecRound, Utc};
 ///    what was given. It may jump.
 /// 3. [`sleep_until`](Clock::sleep_until) returns no earlier than the deadline and at once if it
 ///    has passed. Dropping the future has no effect.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_core::{Clock, testkit::ManualClock};
+///
+/// async fn an_hour(clock: &dyn Clock) {
+///     clock.sleep_until(clock.instant() + Duration::from_secs(3600)).await;
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let clock = ManualClock::new();   // in a test; otherwise `SystemClock`
+/// tokio::join!(an_hour(&clock), async { clock.advance(Duration::from_secs(3600)) });
+/// # }
+/// ```
 #[async_trait]
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The time of day in UTC.

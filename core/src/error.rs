@@ -10,6 +10,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// What went wrong, in terms a caller can act on.
+///
+/// ```
+/// use standfast_core::{Error, ErrorKind};
+///
+/// fn http_status(error: &Error) -> u16 {
+///     match error.kind() {
+///         ErrorKind::NotFound => 404,
+///         ErrorKind::Throttled => 429,
+///         _ if error.is_retryable() => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(http_status(&Error::new(ErrorKind::Timeout, "redis", "queue.send")), 503);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -85,6 +99,17 @@ impl fmt::Display for ErrorKind {
 }
 
 /// A finer cause than [`ErrorKind`], for those who must tell two errors of one kind apart.
+///
+/// ```
+/// use standfast_core::{Error, ErrorKind, Reason};
+///
+/// let error = Error::new(ErrorKind::Denied, "fs", "blob.get").with_reason(Reason::Expired);
+/// let answer = match error.reason() {
+///     Some(Reason::Expired) => "ask for a new link",
+///     _ => "not for you",
+/// };
+/// assert_eq!(answer, "ask for a new link");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {

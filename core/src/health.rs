@@ -4,6 +4,18 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 /// What a health check found.
+///
+/// ```
+/// use std::time::Instant;
+/// use standfast_core::{Health, Verdict};
+///
+/// let verdict = Verdict::Degraded("one of three nodes is away".into());
+/// let health = Health::since("redis queue `mail`", Instant::now(), verdict);
+/// if let Verdict::Degraded(why) | Verdict::Failing(why) = &health.verdict {
+///     println!("{}: {why}", health.asked);
+/// }
+/// assert!(health.is_usable());   // only `Failing` is not
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -58,6 +70,25 @@ impl Health {
 ///
 /// 1. `health` asks the service itself, with one cheap call, and must answer within a few seconds.
 /// 2. It never fails: trouble is a [`Verdict`].
+///
+/// ```
+/// use std::time::Instant;
+/// use standfast_core::{Health, HealthCheck, Verdict};
+/// # struct Printer;
+/// # impl Printer { async fn ping(&self) -> Result<(), String> { Err("out of paper".into()) } }
+///
+/// #[async_trait::async_trait]
+/// impl HealthCheck for Printer {
+///     async fn health(&self) -> Health {
+///         let began = Instant::now();
+///         let verdict = self.ping().await.map_or_else(Verdict::Failing, |()| Verdict::Healthy);
+///         Health::since("printer", began, verdict)
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// assert!(!Printer.health().await.is_usable());
+/// # }
+/// ```
 #[async_trait]
 pub trait HealthCheck {
     /// Asks whether it works.

@@ -20,6 +20,14 @@ use crate::random;
 pub struct Id128([u8; 16]);
 
 /// Text that is not 32 hexadecimal digits.
+///
+/// ```
+/// use standfast_core::{Id128, JobId, ParseIdError};
+///
+/// assert_eq!("job-17".parse::<JobId>(), Err(ParseIdError));
+/// let shouted = Id128::from_bytes([0xab; 16]).to_string().to_uppercase();
+/// assert_eq!(shouted.parse::<Id128>(), Err(ParseIdError));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not 32 lower-case hexadecimal digits")]
 pub struct ParseIdError;

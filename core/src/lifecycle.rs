@@ -11,6 +11,22 @@ pub use tokio_util::sync::CancellationToken;
 use crate::BoxError;
 
 /// The parts of an application, in the order in which they stop.
+///
+/// ```
+/// use standfast_core::{Lifecycle, Phase};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let lifecycle = Lifecycle::new();
+/// let (workers, flush) = (lifecycle.stopping(Phase::Workers), lifecycle.stopping(Phase::Flush));
+/// lifecycle.spawn(Phase::Flush, "index", async move {
+///     flush.cancelled().await;
+///     assert!(workers.is_cancelled());   // they have ended: nothing comes any more
+///     Ok::<_, std::io::Error>(())
+/// });
+/// lifecycle.stop();
+/// assert_eq!(lifecycle.run().await, std::process::ExitCode::SUCCESS);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Phase {
@@ -27,6 +43,16 @@ pub enum Phase {
 const ORDER: [Phase; 4] = [Phase::Http, Phase::Cron, Phase::Workers, Phase::Flush];
 
 /// How long each step of stopping may take.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_core::{Lifecycle, LifecycleConfig};
+///
+/// let mut config = LifecycleConfig::default();
+/// config.readiness_delay = Duration::from_secs(5);   // the load balancer asks every 2 seconds
+/// config.phase_timeout = Duration::from_secs(60);
+/// assert!(Lifecycle::with_config(config).is_ready());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LifecycleConfig {

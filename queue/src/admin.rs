@@ -7,6 +7,20 @@ use standfast_core::{JobId, Result};
 use crate::envelope::Envelope;
 
 /// A delivery that is out with a worker.
+///
+/// ```
+/// use standfast_queue::{Envelope, MemoryQueue, Queue, QueueAdmin, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = MemoryQueue::new();
+/// queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// queue.receive(&ReceiveOptions::new(1).worker("worker-3")).await?;
+/// for out in queue.leased(100).await? {
+///     println!("{} {} since {}, attempt {}", out.kind, out.id, out.since, out.attempt);
+///     assert_eq!(out.worker.as_deref(), Some("worker-3"));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Leased {
@@ -41,6 +55,20 @@ impl Leased {
 /// 1. Looking changes nothing: no lease, no attempt.
 /// 2. A paused queue takes messages and settlements and delivers nothing, to no receiver, until it
 ///    is resumed; leases go on.
+///
+/// ```
+/// use standfast_queue::{Envelope, MemoryQueue, Queue, QueueAdmin, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = MemoryQueue::new();
+/// queue.pause().await?;
+/// queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// assert!(queue.receive(&ReceiveOptions::new(1)).await?.is_empty());
+/// assert_eq!(queue.peek(10).await?[0].kind, "mail");
+/// queue.resume().await?;
+/// assert_eq!(queue.purge().await?, 1);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait QueueAdmin {
     /// The next messages to be delivered, at most `limit`, without receiving them.

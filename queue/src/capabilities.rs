@@ -1,6 +1,17 @@
 use std::time::Duration;
 
 /// What a queue backend can do and how much it takes. Constant for the life of the value.
+///
+/// ```
+/// use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, Queue};
+///
+/// let capabilities = MemoryQueue::new().capabilities();
+/// let mut message = OutgoingMessage::new(Envelope::new("mail", "hello"));
+/// if capabilities.groups {
+///     message = message.group("tenant-7");
+/// }
+/// assert!(message.check(&capabilities).is_ok());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QueueCapabilities {

@@ -8,6 +8,24 @@ use crate::envelope::Envelope;
 use crate::queue::Queue;
 
 /// A message that is not delivered any more, kept with what is known about its end.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{
+///     DeadLetterFilter, DeadLetters, Envelope, MemoryQueue, QueueExt, ReceiveOptions,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = Arc::new(MemoryQueue::new());
+/// queue.send_one(Envelope::new("mail", "hello")).await?;
+/// let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// delivery.dead_letter("no such address").await?;
+///
+/// let page = queue.list_dead_letters(&DeadLetterFilter::default(), None, 100).await?;
+/// let letter = &page.letters[0];
+/// assert_eq!((letter.reason.as_str(), letter.attempts), ("no such address", 1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -106,6 +124,27 @@ impl DeadLetterFilter {
 }
 
 /// Where a listing goes on. Opaque; belongs to the backend that gave it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{DeadLetterFilter, DeadLetters, PageToken};
+/// # use standfast_queue::{Envelope, MemoryQueue, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = Arc::new(MemoryQueue::new());
+/// # for to in ["ada", "grace"] {
+/// #     queue.send_one(Envelope::new("mail", to)).await?;
+/// #     let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// #     delivery.dead_letter("no such address").await?;
+/// # }
+/// let all = DeadLetterFilter::default();
+/// let page = queue.list_dead_letters(&all, None, 1).await?;
+/// let link = page.next.expect("there are two").as_str().to_owned();
+/// // in the next request, from the link
+/// let page = queue.list_dead_letters(&all, Some(&PageToken::new(link)), 1).await?;
+/// assert_eq!((page.letters.len(), page.next), (1, None));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageToken(pub(crate) String);
 
@@ -122,6 +161,29 @@ impl PageToken {
 }
 
 /// Some dead letters, the oldest first, and where to go on.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{DeadLetterFilter, DeadLetters};
+/// # use standfast_queue::{Envelope, MemoryQueue, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = Arc::new(MemoryQueue::new());
+/// # for to in ["ada", "grace"] {
+/// #     queue.send_one(Envelope::new("mail", to)).await?;
+/// #     let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// #     delivery.dead_letter("no such address").await?;
+/// # }
+/// let (mails, mut after, mut seen) = (DeadLetterFilter::default().kind("mail"), None, 0);
+/// loop {
+///     let page = queue.list_dead_letters(&mails, after.as_ref(), 1).await?;
+///     seen += page.letters.len();
+///     let Some(next) = page.next else { break };
+///     after = Some(next);
+/// }
+/// assert_eq!(seen, 2);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeadLetterPage {
@@ -139,6 +201,26 @@ impl DeadLetterPage {
 }
 
 /// How to send dead letters again; the default is all at once, to where they came from.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{DeadLetterFilter, DeadLetters, RedriveOptions};
+/// # use standfast_queue::{Envelope, MemoryQueue, Queue, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = Arc::new(MemoryQueue::new());
+/// # for to in ["ada", "grace"] {
+/// #     queue.send_one(Envelope::new("mail", to)).await?;
+/// #     let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// #     delivery.dead_letter("no such address").await?;
+/// # }
+/// let other = Arc::new(MemoryQueue::new());
+/// // a look at how a few fare elsewhere before all are sent
+/// let few = RedriveOptions::default().limit(1).rate(10.0).to(other.clone());
+/// queue.redrive(&DeadLetterFilter::default().kind("mail"), &few).await?;
+/// assert_eq!((other.stats().await?.ready, queue.stats().await?.dead), (1, 1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RedriveOptions {
@@ -171,6 +253,27 @@ impl RedriveOptions {
 }
 
 /// What a redrive did.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{DeadLetterFilter, DeadLetters, RedriveOptions};
+/// # use standfast_queue::{Envelope, MemoryQueue, MemoryQueueConfig, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let mut config = MemoryQueueConfig::default();
+/// # config.max_len = 1;
+/// # let queue = Arc::new(MemoryQueue::with_config(config));
+/// # for to in ["ada", "grace"] {
+/// #     queue.send_one(Envelope::new("mail", to)).await?;
+/// #     let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// #     delivery.dead_letter("no such address").await?;
+/// # }
+/// // two dead letters, and a queue that holds one message
+/// let all = DeadLetterFilter::default();
+/// let redriven = queue.redrive(&all, &RedriveOptions::default()).await?;
+/// assert_eq!((redriven.sent, redriven.kept), (1, 1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Redriven {
@@ -189,6 +292,27 @@ pub struct Redriven {
 /// 1. A message is either queued or dead, never neither: it leaves one side only when it has
 ///    reached the other.
 /// 2. Redrive starts a new run: `run + 1`, attempts and crashes from zero, the same id and handle.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use standfast_queue::{DeadLetterFilter, DeadLetters, RedriveOptions};
+/// # use standfast_queue::{Envelope, MemoryQueue, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = Arc::new(MemoryQueue::new());
+/// # for to in ["ada", "grace"] {
+/// #     queue.send_one(Envelope::new("mail", to)).await?;
+/// #     let delivery = queue.receive_one(&ReceiveOptions::new(1)).await?.expect("it was sent");
+/// #     delivery.dead_letter("no such address").await?;
+/// # }
+/// let all = DeadLetterFilter::default();
+/// let page = queue.list_dead_letters(&all, None, 100).await?;
+/// // the first one is hopeless, the others are tried again
+/// let hopeless = DeadLetterFilter::default().id(page.letters[0].envelope.id);
+/// assert_eq!(queue.purge_dead_letters(&hopeless).await?, 1);
+/// assert_eq!(queue.redrive(&all, &RedriveOptions::default()).await?.sent, 1);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait DeadLetters {
     /// Lists dead letters, the oldest first, at most `limit` of them, from where `after` left off.

@@ -58,6 +58,24 @@ impl ReceiveOptions {
 }
 
 /// One delivery, as a backend hands it over: plain data.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{Queue, ReceiveOptions, Settlement};
+/// # use standfast_queue::{Envelope, MemoryQueue};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = MemoryQueue::new();
+/// # queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// let first = queue.receive(&ReceiveOptions::new(1)).await?.deliveries.remove(0);
+/// let error = Some("no answer".to_owned());
+/// let again = Settlement::Release { delay: Duration::ZERO, counted: true, error };
+/// queue.settle(&[(first.receipt, again)]).await?;
+///
+/// let second = queue.receive(&ReceiveOptions::new(1)).await?.deliveries.remove(0);
+/// assert_eq!((second.attempt, second.last_error.as_deref()), (2, Some("no answer")));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Received {
@@ -91,6 +109,23 @@ impl Received {
 
 /// What one receive brought: deliveries, and what the store decided about other messages on the
 /// way, so that whoever keeps their status can tell.
+///
+/// ```
+/// use standfast_queue::{Queue, ReceiveOptions, Settlement};
+/// # use standfast_queue::{Envelope, MemoryQueue};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = MemoryQueue::new();
+/// # queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// let batch = queue.receive(&ReceiveOptions::new(10)).await?;
+/// for letter in &batch.dead {
+///     println!("{} is dead: {}", letter.envelope.id, letter.reason);
+/// }
+/// let receipts = batch.deliveries.into_iter().map(|received| received.receipt);
+/// let done: Vec<_> = receipts.map(|receipt| (receipt, Settlement::Ack)).collect();
+/// assert_eq!(queue.settle(&done).await?.len(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Batch {
@@ -110,6 +145,25 @@ impl Batch {
 }
 
 /// What to do with a delivery.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use std::time::Duration;
+/// use standfast_queue::Settlement;
+///
+/// fn settlement(result: Result<(), Error>) -> Settlement {
+///     let Err(error) = result else { return Settlement::Ack };
+///     let reason = error.to_string();
+///     match error.kind() {
+///         ErrorKind::NotFound => Settlement::DeadLetter { reason },
+///         _ => {
+///             let delay = Duration::from_secs(30);
+///             Settlement::Release { delay, counted: true, error: Some(reason) }
+///         }
+///     }
+/// }
+/// assert_eq!(settlement(Ok(())), Settlement::Ack);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Settlement {
@@ -139,6 +193,21 @@ impl Settlement {
 }
 
 /// What became of one settlement.
+///
+/// ```
+/// use standfast_queue::{Queue, ReceiveOptions, SettleOutcome, Settlement};
+/// # use standfast_queue::{Envelope, MemoryQueue};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = MemoryQueue::new();
+/// # queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// let received = queue.receive(&ReceiveOptions::new(1)).await?.deliveries.remove(0);
+/// let ack = [(received.receipt, Settlement::Ack)];
+/// assert!(matches!(queue.settle(&ack).await?[0], SettleOutcome::Settled));
+/// // the receipt was good for one settlement
+/// assert!(matches!(queue.settle(&ack).await?[0], SettleOutcome::Stale));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SettleOutcome {
@@ -151,6 +220,24 @@ pub enum SettleOutcome {
 }
 
 /// What became of one extension.
+///
+/// ```
+/// # use std::time::Duration;
+/// use standfast_queue::{ExtendOutcome, Queue, ReceiveOptions};
+/// # use standfast_queue::{Envelope, MemoryQueue};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = MemoryQueue::new();
+/// # queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// let received = queue.receive(&ReceiveOptions::new(1)).await?.deliveries.remove(0);
+/// match &queue.extend(&[received.receipt], Duration::from_secs(60)).await?[0] {
+///     ExtendOutcome::Extended => println!("a minute more"),
+///     ExtendOutcome::Failed(error) => println!("to be tried again: {error}"),
+///     ExtendOutcome::Stale => panic!("somebody else may work on it already"),
+///     other => println!("to be finished in time: {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExtendOutcome {

@@ -9,6 +9,19 @@ use crate::handle::StatusHandle;
 
 /// How soon a message is taken among those that are ready. Lower ones are not starved: of fifteen
 /// deliveries under full load, 8, 4, 2 and 1 go to the four levels.
+///
+/// ```
+/// use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, Priority, Queue, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = MemoryQueue::new();
+/// let digest = OutgoingMessage::new(Envelope::new("digest", "")).priority(Priority::Low);
+/// let code = OutgoingMessage::new(Envelope::new("login-code", "")).priority(Priority::Urgent);
+/// queue.send(&[digest, code]).await?;
+/// let batch = queue.receive(&ReceiveOptions::new(1)).await?;
+/// assert_eq!(batch.deliveries[0].envelope().kind, "login-code");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Priority {
@@ -29,6 +42,15 @@ impl Priority {
 }
 
 /// Makes a message the only one of its key for a while.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{Dedupe, Envelope, OutgoingMessage};
+///
+/// let hour = Duration::from_secs(3600);
+/// let message = OutgoingMessage::new(Envelope::new("report", "")).dedupe("report:acme", hour);
+/// assert_eq!(message.dedupe, Some(Dedupe::new("report:acme", hour)));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Dedupe {
@@ -156,6 +178,23 @@ impl OutgoingMessage {
 }
 
 /// The message that a duplicate was a duplicate of.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, QueueExt, SendOutcome};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = Arc::new(MemoryQueue::new());
+/// let message = || {
+///     OutgoingMessage::new(Envelope::new("report", "")).dedupe("acme", Duration::from_secs(3600))
+/// };
+/// let first = message();
+/// queue.send_one(first.clone()).await?;
+/// let SendOutcome::Duplicate(original) = queue.send_one(message()).await? else { panic!("sent") };
+/// assert_eq!((original.id, original.handle), (first.envelope.id, None));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Original {
@@ -173,6 +212,22 @@ impl Original {
 }
 
 /// What became of one message of a send.
+///
+/// ```
+/// use standfast_queue::{Envelope, MemoryQueue, Queue, SendOutcome};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = MemoryQueue::new();
+/// let batch = [Envelope::new("mail", "ada").into(), Envelope::new("mail", "grace").into()];
+/// for (message, outcome) in batch.iter().zip(queue.send(&batch).await?) {
+///     match outcome {
+///         SendOutcome::Sent => {}
+///         SendOutcome::Failed(error) if error.is_retryable() => println!("again: {error}"),
+///         other => println!("{} is not in the queue: {other:?}", message.envelope.id),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SendOutcome {

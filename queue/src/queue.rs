@@ -16,6 +16,20 @@ use crate::message::{OutgoingMessage, SendOutcome};
 use crate::receipt::Receipt;
 
 /// How much is in a queue. Exact or a recent estimate, as the capabilities say.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, Queue, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = MemoryQueue::new();
+/// let mail = || OutgoingMessage::new(Envelope::new("mail", "hello"));
+/// queue.send(&[mail(), mail(), mail().delay(Duration::from_secs(60))]).await?;
+/// queue.receive(&ReceiveOptions::new(1)).await?;
+/// let stats = queue.stats().await?;
+/// assert_eq!((stats.ready, stats.leased, stats.delayed, stats.dead), (1, 1, 1, 0));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct QueueStats {
@@ -73,6 +87,25 @@ pub struct QueueStats {
 /// - **Q19** A queue that holds as many messages as it may answers `Full`.
 ///
 /// All methods may be called concurrently. No method retries: an error says whether the caller may.
+///
+/// ```
+/// use standfast_core::Result;
+/// use standfast_queue::{Queue, ReceiveOptions, Settlement};
+/// # use standfast_queue::{Envelope, MemoryQueue};
+///
+/// /// Acks what is there, whatever the backend.
+/// async fn skip(queue: &dyn Queue) -> Result<usize> {
+///     let batch = queue.receive(&ReceiveOptions::new(100)).await?;
+///     let receipts = batch.deliveries.into_iter().map(|received| received.receipt);
+///     let acks: Vec<_> = receipts.map(|receipt| (receipt, Settlement::Ack)).collect();
+///     Ok(queue.settle(&acks).await?.len())
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let queue = MemoryQueue::new();
+/// # queue.send(&[Envelope::new("mail", "hello").into()]).await?;
+/// assert_eq!(skip(&queue).await?, 1);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait Queue: DeadLetters + QueueAdmin + HealthCheck + Debug + Send + Sync + 'static {
     /// What this backend can do and how much it takes.
@@ -132,6 +165,21 @@ pub trait Queue: DeadLetters + QueueAdmin + HealthCheck + Debug + Send + Sync + 
 }
 
 /// What callers do with any queue.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use standfast_queue::{Envelope, MemoryQueue, QueueExt, ReceiveOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let queue = Arc::new(MemoryQueue::new());
+/// assert!(queue.send_one(Envelope::new("mail", "hello")).await?.is_sent());
+/// let patient = ReceiveOptions::new(1).wait(Duration::from_secs(20));
+/// if let Some(delivery) = queue.receive_one(&patient).await? {
+///     delivery.ack().await?;
+/// }
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait QueueExt {
     /// Sends one message.

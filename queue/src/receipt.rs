@@ -7,6 +7,16 @@ use standfast_core::JobId;
 use crate::envelope::Envelope;
 
 /// Tells one delivery of a message from every other. The store draws it anew for each delivery.
+///
+/// ```
+/// use std::sync::Arc;
+/// use standfast_queue::{DeliveryToken, Envelope, Receipt};
+///
+/// // a store that draws numbers gets its number back with the receipt
+/// let receipt = Receipt::new(7, Arc::new(Envelope::new("mail", "")));
+/// assert_eq!(receipt.token().as_number(), Some(7));
+/// assert_ne!(*receipt.token(), DeliveryToken::from(Arc::from("7")));
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct DeliveryToken(Repr);
 

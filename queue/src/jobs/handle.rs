@@ -32,6 +32,26 @@ pub struct Handle<J> {
 }
 
 /// Why there is no result.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryStatusStore};
+/// use standfast_queue::WaitError;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Mail { to: "ada@example.org".into() }).await?;
+/// handle.cancel().await?;
+/// let answer = match handle.wait(Duration::from_secs(20)).await {
+///     Ok(()) => "done".to_owned(),
+///     Err(WaitError::Timeout) => "ask again".to_owned(),
+///     Err(error) => error.to_string(),
+/// };
+/// assert_eq!(answer, "the job was cancelled");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {

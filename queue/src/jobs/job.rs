@@ -53,6 +53,20 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// Why a body of an older version cannot be upgraded.
+///
+/// ```
+/// use serde_json::{Value, json};
+/// use standfast_queue::UpgradeError;
+///
+/// // as in `Job::upgrade`: version 2 has cents
+/// fn upgrade(_from: u16, mut body: Value) -> Result<Value, UpgradeError> {
+///     let euros = body["euros"].as_u64().ok_or_else(|| UpgradeError::new("no amount"))?;
+///     body["cents"] = (euros * 100).into();
+///     Ok(body)
+/// }
+/// assert_eq!(upgrade(1, json!({ "euros": 3 })).unwrap()["cents"], 300);
+/// assert_eq!(upgrade(1, json!({})), Err(UpgradeError::new("no amount")));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct UpgradeError(String);

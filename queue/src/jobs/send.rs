@@ -19,6 +19,25 @@ const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration:
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a job was not sent.
+///
+/// ```
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryQueueConfig, MemoryStatusStore};
+/// use standfast_queue::SendError;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let mut config = MemoryQueueConfig::default();
+/// # config.max_len = 0;
+/// # let jobs = Jobs::new(MemoryQueue::with_config(config), MemoryStatusStore::new());
+/// let http_status = match jobs.send(Mail { to: "ada@example.org".into() }).await {
+///     Ok(_) => 202,
+///     Err(SendError::Full) => 503,   // the queue is bounded, and at its bound
+///     Err(_) => 500,
+/// };
+/// assert_eq!(http_status, 503);
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -42,6 +61,21 @@ pub enum SendError {
 /// Between the first two, a status without a message is left, whose handle nobody has; with ids of
 /// the caller's choice (see [`id`](Self::id)) the repeated send completes it. So a handle that was
 /// given out always has a status.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryStatusStore};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let mail = || Mail { to: "ada@example.org".into() };
+/// let handle = jobs.send(mail()).delay(Duration::from_secs(60)).dedupe("welcome-ada").await?;
+/// let again = jobs.send(mail()).dedupe("welcome-ada").await?;
+/// assert!(again.is_duplicate());
+/// assert_eq!(again.id(), handle.id());
+/// # Ok(()) }
+/// ```
 #[must_use = "a job is sent when this is awaited"]
 pub struct SendJob<J> {
     jobs: Jobs,

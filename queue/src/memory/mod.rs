@@ -35,6 +35,16 @@ use crate::receipt::Receipt;
 use state::{State, WaitEntry};
 
 /// How a [`MemoryQueue`] behaves.
+///
+/// ```
+/// use standfast_queue::{MemoryQueue, MemoryQueueConfig, Queue};
+///
+/// let mut config = MemoryQueueConfig::default();
+/// config.max_len = 10_000;   // then `SendOutcome::Full`
+/// config.max_body = 256 * 1024;
+/// let queue = MemoryQueue::with_config(config);
+/// assert_eq!(queue.capabilities().max_body, 256 * 1024);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryQueueConfig {

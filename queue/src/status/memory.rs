@@ -20,6 +20,24 @@ use crate::handle::StatusHandle;
 const KEEP_UNFINISHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How a [`MemoryStatusStore`] behaves.
+///
+/// ```
+/// # use std::time::Duration;
+/// use standfast_queue::{MemoryStatusConfig, MemoryStatusStore};
+/// # use standfast_queue::{JobState, StatusHandle, StatusStore, StatusUpdate};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let mut config = MemoryStatusConfig::default();
+/// config.max_finished = 1;
+/// let store = MemoryStatusStore::with_config(config);
+/// let (older, newer) = (StatusHandle::random(), StatusHandle::random());
+/// for handle in [older, newer] {
+///     let ended = StatusUpdate::new("report", JobState::Succeeded);
+///     store.advance(&handle, &ended, Duration::from_secs(3600)).await?;
+/// }
+/// assert!(store.get(&older).await?.is_none());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryStatusConfig {

@@ -23,6 +23,17 @@ pub use memory::{MemoryStatusConfig, MemoryStatusStore};
 pub const MAX_CHECKPOINT: usize = 64 * 1024;
 
 /// Where a job stands.
+///
+/// ```
+/// use standfast_queue::JobState;
+///
+/// fn keep_polling(state: JobState) -> bool {
+///     !state.is_terminal()
+/// }
+/// assert!(keep_polling(JobState::Running));
+/// assert!(!keep_polling(JobState::Failed));
+/// assert_eq!(serde_json::to_value(JobState::Succeeded).unwrap(), "succeeded");   // for clients
+/// ```
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -55,6 +66,15 @@ impl JobState {
 }
 
 /// How far a job is.
+///
+/// ```
+/// use standfast_queue::Progress;
+///
+/// let progress = Progress::new(3, 12).message("reading rows");
+/// let percent = progress.total.map(|total| progress.done * 100 / total);
+/// assert_eq!(percent, Some(25));
+/// assert_eq!(Progress::new(3, None).total, None);   // nobody knows yet
+/// ```
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
@@ -80,6 +100,25 @@ impl Progress {
 }
 
 /// Why a run, or an attempt of it, did not succeed.
+///
+/// ```
+/// # use standfast_queue::{Job, JobError, Jobs, MemoryQueue, MemoryStatusStore};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// async fn mail(_: Mail) -> Result<(), JobError> {
+///     Err(JobError::dead("no such address").with_detail("550 5.1.1 user unknown"))
+/// }
+/// let handle = jobs.send(Mail { to: "nobody@example.org".into() }).await?;
+/// jobs.worker(()).on(mail).drain().await;
+///
+/// let status = handle.status().await?.expect("it was sent");
+/// let failure = status.error.as_ref().expect("it failed");
+/// assert_eq!(failure.message, "no such address");
+/// assert_eq!(failure.detail.as_deref(), Some("550 5.1.1 user unknown"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct JobFailure {
@@ -104,6 +143,21 @@ impl JobFailure {
 }
 
 /// What is known about a job. Times are the store's.
+///
+/// ```
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryStatusStore};
+/// use standfast_queue::JobState;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Mail { to: "ada@example.org".into() }).await?;
+/// let status = handle.status().await?.expect("it was sent");
+/// assert_eq!((status.state, status.kind.as_str(), status.attempt), (JobState::Queued, "mail", 1));
+/// assert!(status.started_at.is_none());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct JobStatus {
@@ -240,6 +294,24 @@ impl StatusUpdate {
 }
 
 /// What became of a step.
+///
+/// ```
+/// # use std::time::Duration;
+/// use standfast_queue::{Advance, JobState, MemoryStatusStore};
+/// use standfast_queue::{StatusHandle, StatusStore, StatusUpdate};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let (store, handle) = (MemoryStatusStore::new(), StatusHandle::random());
+/// let hour = Duration::from_secs(3600);
+/// let ended = StatusUpdate::new("report", JobState::Succeeded);
+/// assert!(store.advance(&handle, &ended, hour).await?.is_applied());
+/// // a worker that comes too late
+/// match store.advance(&handle, &StatusUpdate::new("report", JobState::Running), hour).await? {
+///     Advance::Refused(stored) => assert_eq!(stored.state, JobState::Succeeded),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Advance {
@@ -264,6 +336,25 @@ impl Advance {
 }
 
 /// What became of a request to cancel.
+///
+/// ```
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryStatusStore};
+/// use standfast_queue::CancelOutcome;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Mail { to: "ada@example.org".into() }).await?;
+/// let answer = match handle.cancel().await? {
+///     CancelOutcome::Cancelled => "it will not be sent",
+///     CancelOutcome::Requested => "it is being sent, and may stop",
+///     CancelOutcome::Finished => "too late",
+///     _ => "no such mail",
+/// };
+/// assert_eq!(answer, "it will not be sent");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CancelOutcome {
@@ -278,6 +369,17 @@ pub enum CancelOutcome {
 }
 
 /// What a status backend can do. Constant for the life of the value.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{MemoryStatusStore, StatusStore};
+///
+/// let capabilities = MemoryStatusStore::new().capabilities();
+/// assert_eq!(capabilities.backend, "memory");
+/// // how long a poll of a client can be held
+/// let held = Duration::from_secs(60).min(capabilities.max_wait);
+/// assert_eq!(held, Duration::from_secs(60));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StatusCapabilities {
@@ -317,6 +419,24 @@ impl StatusCapabilities {
 /// Each method is one step at the store: it happened or it did not. The order between a status and
 /// its message is the caller's: status first, then send, so that no message is without a status;
 /// settle last, so that no status stays behind a settled message.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{JobState, MemoryStatusStore, StatusHandle, StatusStore, StatusUpdate};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let (store, handle) = (MemoryStatusStore::new(), StatusHandle::random());
+/// let hour = Duration::from_secs(3600);
+/// let queued = StatusUpdate::new("report", JobState::Queued);
+/// let seen = store.advance(&handle, &queued, hour).await?.status().version;
+///
+/// let running = StatusUpdate::new("report", JobState::Running);
+/// let (next, advanced) =
+///     tokio::join!(store.wait(&handle, seen, hour), store.advance(&handle, &running, hour));
+/// assert!(advanced?.is_applied());
+/// assert_eq!(next?.expect("it is known").state, JobState::Running);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait StatusStore: HealthCheck + Debug + Send + Sync + 'static {
     /// What this backend can do.

@@ -15,6 +15,34 @@ use crate::jobs::{Job, Jobs, SendJob};
 use crate::status::{MAX_CHECKPOINT, Progress};
 
 /// Why a job was asked to end.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, JobContext, JobError, Jobs, KindConfig, MemoryQueue, MemoryStatusStore};
+/// use standfast_queue::CancelReason;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Count;
+/// # impl Job for Count { const KIND: &'static str = "count"; type Output = u64; }
+///
+/// async fn count(_: Count, ctx: JobContext) -> Result<u64, JobError> {
+///     let mut counted = 0;
+///     while !ctx.is_cancelled() {
+///         counted += 1;
+///         tokio::task::yield_now().await;
+///     }
+///     match ctx.cancel_reason() {
+///         Some(CancelReason::TimedOut) => Ok(counted),   // as far as it came
+///         _ => Err(JobError::cancelled("asked to end")),
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Count).await?;
+/// let brief = KindConfig::default().timeout(Duration::from_millis(5));
+/// jobs.worker(()).on_with(brief, count).drain().await;
+/// assert!(handle.wait(Duration::from_secs(5)).await? > 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CancelReason {

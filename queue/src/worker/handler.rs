@@ -36,16 +36,82 @@ pub trait FromJob<S, Via = ByUser>: Sized {
 }
 
 /// Marks what users make extractable.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, JobContext, JobError, Jobs, MemoryQueue, MemoryStatusStore};
+/// use standfast_queue::{ByUser, FromJob};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = String; }
+///
+/// struct Attempt(u32);
+///
+/// // `ByUser` is the default, so that `FromJob<S>` says the same
+/// impl<S> FromJob<S, ByUser> for Attempt {
+///     fn from_job(context: &JobContext, _state: &S) -> Result<Self, JobError> {
+///         Ok(Self(context.attempt()))
+///     }
+/// }
+///
+/// async fn greet(job: Greet, Attempt(attempt): Attempt) -> Result<String, JobError> {
+///     Ok(format!("hello {}, at attempt {attempt}", job.name))
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// # let handle = jobs.send(Greet { name: "Ada".into() }).await?;
+/// # jobs.worker(()).on(greet).drain().await;
+/// # assert_eq!(handle.wait(Duration::from_secs(5)).await?, "hello Ada, at attempt 1");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ByUser {}
 
 /// Marks the state of the worker.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, JobError, Jobs, MemoryQueue, MemoryStatusStore};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = String; }
+/// #[derive(Clone)]
+/// struct App { greeting: &'static str }
+///
+/// // nobody writes the mark: that `App` is the state says it
+/// async fn greet(job: Greet, app: App) -> Result<String, JobError> {
+///     Ok(format!("{} {}", app.greeting, job.name))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Greet { name: "Ada".into() }).await?;
+/// jobs.worker(App { greeting: "good morning" }).on(greet).drain().await;
+/// assert_eq!(handle.wait(Duration::from_secs(5)).await?, "good morning Ada");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ByState {}
 
 /// Marks the [`JobContext`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, JobContext, JobError, Jobs, MemoryQueue, MemoryStatusStore};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = String; }
+/// // nobody writes the mark: that it is a `JobContext` says it
+/// async fn greet(job: Greet, ctx: JobContext) -> Result<String, JobError> {
+///     Ok(format!("hello {}, at attempt {}", job.name, ctx.attempt()))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Greet { name: "Ada".into() }).await?;
+/// jobs.worker(()).on(greet).drain().await;
+/// assert_eq!(handle.wait(Duration::from_secs(5)).await?, "hello Ada, at attempt 1");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ByContext {}
@@ -66,6 +132,30 @@ impl<S> FromJob<S, ByContext> for JobContext {
 /// output.
 ///
 /// `M` is found by the compiler.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_queue::{Job, JobContext, JobError, Jobs, MemoryQueue, MemoryStatusStore, Worker};
+/// use standfast_queue::{Handler, KindConfig};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = String; }
+///
+/// /// Adds a handler whose jobs run one at a time.
+/// fn on_serially<M: 'static>(worker: Worker<()>, handler: impl Handler<(), M>) -> Worker<()> {
+///     worker.on_with(KindConfig::default().concurrency(1), handler)
+/// }
+///
+/// async fn greet(job: Greet, _ctx: JobContext) -> Result<String, JobError> {
+///     Ok(format!("hello {}", job.name))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Greet { name: "Ada".into() }).await?;
+/// on_serially(jobs.worker(()), greet).drain().await;
+/// assert_eq!(handle.wait(Duration::from_secs(5)).await?, "hello Ada");
+/// # Ok(()) }
+/// ```
 pub trait Handler<S, M>: Send + Sync + 'static {
     /// The job it handles.
     type Job: Job;
@@ -111,6 +201,16 @@ handler!((A, Va), (B, Vb), (C, Vc));
 handler!((A, Va), (B, Vb), (C, Vc), (D, Vd));
 
 /// A job on its way to its handler: the request of [worker middleware](crate::Worker).
+///
+/// ```
+/// use standfast_queue::JobRequest;
+///
+/// /// What a layer that logs may say.
+/// fn line(request: &JobRequest) -> String {
+///     let (envelope, attempt) = (request.context.envelope(), request.context.attempt());
+///     format!("{} {}, attempt {attempt}", envelope.kind, envelope.id)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JobRequest {

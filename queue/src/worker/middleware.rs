@@ -12,6 +12,44 @@ use tower_service::Service;
 use super::{Answer, AnyHandler, JobError, JobRequest};
 
 /// The innermost service: reads the job and calls its handler.
+///
+/// ```
+/// # use std::task::{Context, Poll};
+/// # use std::time::Duration;
+/// use standfast_queue::middleware::JobService;
+/// use standfast_queue::{JobError, JobRequest};
+/// # use standfast_queue::{Job, Jobs, MemoryQueue, MemoryStatusStore};
+/// use tower_layer::layer_fn;
+/// use tower_service::Service;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = String; }
+///
+/// #[derive(Clone)]
+/// struct Logged(JobService);
+///
+/// impl Service<JobRequest> for Logged {
+///     type Response = serde_json::Value;
+///     type Error = JobError;
+///     type Future = <JobService as Service<JobRequest>>::Future;
+/// #
+/// #     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), JobError>> {
+/// #         self.0.poll_ready(cx)
+/// #     }
+///
+///     fn call(&mut self, request: JobRequest) -> Self::Future {
+///         println!("{} begins", request.context.envelope().kind);
+///         self.0.call(request)
+///     }
+/// }
+/// # async fn greet(job: Greet) -> Result<String, JobError> { Ok(format!("hello {}", job.name)) }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let handle = jobs.send(Greet { name: "Ada".into() }).await?;
+/// jobs.worker(()).on(greet).layer(layer_fn(Logged)).drain().await;
+/// assert_eq!(handle.wait(Duration::from_secs(5)).await?, "hello Ada");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct JobService(AnyHandler);
 

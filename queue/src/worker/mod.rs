@@ -35,6 +35,20 @@ use kind::Kind;
 use run::Runner;
 
 /// How a [`Worker`] works.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::{Jobs, MemoryQueue, MemoryStatusStore, WorkerConfig};
+///
+/// let mut config = WorkerConfig::default();
+/// config.concurrency = 50;
+/// config.lease = Duration::from_secs(120);
+/// // what stops the process waits 30 seconds
+/// assert!(config.grace + config.cancel_grace < Duration::from_secs(30));
+/// let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// let worker = jobs.worker(()).config(config);
+/// # drop(worker);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerConfig {

@@ -7,6 +7,23 @@ use metrics::{Key, Label, Level, Metadata, with_recorder};
 use standfast_core::{Clock, Error, Health, HealthCheck, Verdict};
 
 /// What a worker did while it ran.
+///
+/// ```
+/// # use standfast_queue::{Job, JobError, Jobs, MemoryQueue, MemoryStatusStore};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+/// # impl Job for Mail { const KIND: &'static str = "mail"; type Output = (); }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+/// async fn mail(job: Mail) -> Result<(), JobError> {
+///     if job.to.contains('@') { Ok(()) } else { Err(JobError::dead("no address")) }
+/// }
+/// for to in ["ada@example.org", "ada"] {
+///     jobs.send(Mail { to: to.into() }).await?;
+/// }
+/// let report = jobs.worker(()).on(mail).drain().await;
+/// assert_eq!((report.succeeded, report.retried, report.dead), (1, 0, 1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WorkerReport {

@@ -15,6 +15,20 @@ use crate::queue::{Queue, QueueStats};
 use crate::receipt::Receipt;
 
 /// How a [`Coalescing`] gathers.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::wrap::{Coalescing, CoalescingConfig};
+/// # use standfast_queue::{Envelope, MemoryQueue, Queue};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let mut config = CoalescingConfig::default();
+/// config.linger = Duration::from_millis(2);   // calls are dear here, and latency is not
+/// config.max_batch = 100;
+/// let queue = Coalescing::with_config(MemoryQueue::new(), config);
+/// assert!(queue.send(&[Envelope::new("mail", "hello").into()]).await?[0].is_sent());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CoalescingConfig {
