@@ -7,6 +7,18 @@ use crate::digest::{AssetId, Digest};
 use crate::{failed, names};
 
 /// One file of a set.
+///
+/// ```
+/// use standfast_asset_hash::{Digest, Rules, hash_tree};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let root = tempfile::tempdir()?;
+/// std::fs::write(root.path().join("site.css"), "body {}")?;
+/// let manifest = hash_tree(root.path(), &Rules::new())?;
+/// let file = manifest.file("site.css").unwrap();
+/// assert_eq!((file.size, file.sha256), (7, Digest::of(b"body {}")));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AssetFile {
@@ -160,6 +172,20 @@ impl Manifest {
 }
 
 /// How two sets differ, by path.
+///
+/// ```
+/// use standfast_asset_hash::{Rules, hash_tree};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let root = tempfile::tempdir()?;
+/// std::fs::write(root.path().join("a.js"), "1")?;
+/// let before = hash_tree(root.path(), &Rules::new())?;
+/// std::fs::write(root.path().join("a.js"), "2")?;
+/// let diff = before.diff(&hash_tree(root.path(), &Rules::new())?);
+/// assert_eq!(diff.changed, ["a.js"]);
+/// assert!(diff.added.is_empty() && diff.removed.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Diff {

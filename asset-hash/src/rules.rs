@@ -7,6 +7,20 @@ use unicode_normalization::UnicodeNormalization;
 use crate::failed;
 
 /// What to do with symbolic links.
+///
+/// ```
+/// use standfast_asset_hash::{Rules, Symlinks, hash_tree};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[cfg(unix)] {
+/// let root = tempfile::tempdir()?;
+/// std::fs::write(root.path().join("site.css"), "body {}")?;
+/// std::os::unix::fs::symlink("site.css", root.path().join("old.css"))?;
+/// assert_eq!(hash_tree(root.path(), &Rules::new())?.files().len(), 2);
+/// assert!(hash_tree(root.path(), &Rules::new().symlinks(Symlinks::Reject)).is_err());
+/// # }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Symlinks {

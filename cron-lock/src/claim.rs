@@ -40,6 +40,25 @@ impl ClaimOptions {
 }
 
 /// The answer to a claim. Only [`Claimed`](Claim::Claimed) permits to dispatch.
+///
+/// ```
+/// use standfast_cron_lock::{Claim, CronLock};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, MemoryCronLock, Owner};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let (owner, options) = (Owner::new("web-1"), ClaimOptions::new(Duration::from_secs(30)));
+/// let answer = match lock.claim(at, &owner, &options).await? {
+///     Claim::Claimed(won) => format!("ours until {}", won.lease_until),
+///     Claim::Held(held) => format!("{} has it for another {:?}", held.owner, held.remaining),
+///     Claim::Finished(record) => format!("{:?} by {}", record.state, record.owner),
+///     _ => "nothing to win".to_owned(),
+/// };
+/// assert!(answer.starts_with("ours"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 #[non_exhaustive]
@@ -118,6 +137,23 @@ impl Claimed {
 }
 
 /// A tick that somebody owns.
+///
+/// ```
+/// use standfast_cron_lock::{Claim, CronLock, Owner};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, MemoryCronLock};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let options = ClaimOptions::new(Duration::from_secs(30));
+/// let (first, second) = (Owner::new("web-1"), Owner::new("web-2"));
+/// let _won = lock.claim(at, &first, &options).await?;
+/// let Claim::Held(held) = lock.claim(at, &second, &options).await? else { panic!() };
+/// assert_eq!(held.owner, first);
+/// assert!(held.remaining <= options.lease); // worth another try then
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Held {

@@ -11,6 +11,21 @@ use crate::owner::Owner;
 use crate::settle::{ExtendOutcome, SettleOutcome, Settlement};
 
 /// What callers do with a [`CronLock`]. Every lock has it.
+///
+/// ```
+/// use standfast_cron_lock::{CronLockExt, SettleOutcome, TryClaim};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, CronLock, MemoryCronLock, Owner};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let (owner, options) = (Owner::new("web-1"), ClaimOptions::new(Duration::from_secs(30)));
+/// let TryClaim::Won(guard) = lock.try_claim(at, &owner, &options).await? else { panic!() };
+/// // this process is told to stop: let another one have the tick at once
+/// assert_eq!(guard.abandon().await?, SettleOutcome::Settled);
+/// # Ok(()) }
+/// ```
 pub trait CronLockExt: CronLock {
     /// Claims the tick due at `at` and guards what was won.
     ///
@@ -37,6 +52,24 @@ pub trait CronLockExt: CronLock {
 impl<L: CronLock + ?Sized> CronLockExt for L {}
 
 /// The answer to [`CronLockExt::try_claim`].
+///
+/// ```
+/// use standfast_cron_lock::{Claim, CronLockExt, Owner, TryClaim};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, CronLock, MemoryCronLock};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let options = ClaimOptions::new(Duration::from_secs(30));
+/// let (first, second) = (Owner::new("web-1"), Owner::new("web-2"));
+/// let _won = lock.try_claim(at, &first, &options).await?;
+/// match lock.try_claim(at, &second, &options).await? {
+///     TryClaim::Lost(Claim::Held(held)) => assert_eq!(held.owner, first),
+///     other => panic!("two owners of one tick: {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
@@ -179,6 +212,27 @@ impl<L: CronLock + ?Sized> Drop for TickGuard<'_, L> {
 
 /// A tick whose settlement did not get through. The tick may be settled nevertheless; repeating
 /// the call is safe.
+///
+/// ```
+/// use standfast_core::Result;
+/// use standfast_cron_lock::{CronLock, SettleOutcome, TickGuard, Unsettled};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, CronLockExt, MemoryCronLock, Owner, TryClaim};
+///
+/// async fn finish<L: CronLock>(guard: TickGuard<'_, L>) -> Result<SettleOutcome> {
+///     match guard.finish([]).await {
+///         Err(Unsettled { guard, error }) if error.is_retryable() => Ok(guard.finish([]).await?),
+///         other => Ok(other?),
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let (owner, options) = (Owner::new("web-1"), ClaimOptions::new(Duration::from_secs(30)));
+/// # let TryClaim::Won(guard) = lock.try_claim(at, &owner, &options).await? else { panic!() };
+/// # assert_eq!(finish(guard).await?, SettleOutcome::Settled);
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub struct Unsettled<'a, L: CronLock + ?Sized> {
     /// The tick, still owned as far as this process knows.

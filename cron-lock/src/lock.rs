@@ -47,6 +47,22 @@ use crate::settle::{ExtendOutcome, SettleOutcome, Settlement};
 /// Dropping the future of any method leaves it open whether the call took effect; none leaves half
 /// of it behind.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use standfast_cron_lock::{Claim, CronLock, MemoryCronLock, SettleOutcome, Settlement};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, Owner};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let (owner, options) = (Owner::new("web-1"), ClaimOptions::new(Duration::from_secs(30)));
+/// let lock: Arc<dyn CronLock> = Arc::new(MemoryCronLock::new("shop")?);
+/// let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// let Claim::Claimed(won) = lock.claim(at, &owner, &options).await? else { panic!() };
+/// let settled = lock.settle(at, won.tick.fence, &Settlement::finish([])).await?;
+/// assert_eq!(settled, SettleOutcome::Settled);
+/// # Ok(()) }
+/// ```
+///
 /// [`JobId::derive`]: standfast_core::JobId::derive
 #[async_trait]
 pub trait CronLock: HealthCheck + Debug + Send + Sync + 'static {

@@ -6,6 +6,23 @@ use standfast_core::{Fence, JobId};
 use crate::owner::Owner;
 
 /// Where a tick stands.
+///
+/// ```
+/// use standfast_cron_lock::{CronLock, RecordQuery, TickState};
+/// # use std::time::Duration;
+/// # use standfast_cron_lock::{ClaimOptions, CronLockExt, MemoryCronLock, Owner, TryClaim};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let lock = MemoryCronLock::new("shop")?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let (owner, options) = (Owner::new("web-1"), ClaimOptions::new(Duration::from_secs(30)));
+/// # let TryClaim::Won(guard) = lock.try_claim(at, &owner, &options).await? else { panic!() };
+/// let _settled = guard.fail("the queue is full").await?;
+/// let records = lock.records(&RecordQuery::default()).await?;
+/// assert_eq!(records[0].state, TickState::Failed);
+/// assert!(records[0].state.is_finished()); // and not claimed again
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TickState {
@@ -29,6 +46,27 @@ impl TickState {
 }
 
 /// An owner that lost a tick or let it go.
+///
+/// ```
+/// use standfast_core::testkit::ManualClock;
+/// use standfast_cron_lock::{CronLock, Owner, RecordQuery};
+/// # use std::{sync::Arc, time::Duration};
+/// # use standfast_cron_lock::{ClaimOptions, CronLockConfig, MemoryCronLock};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let clock = ManualClock::new();
+/// # let config = CronLockConfig::default();
+/// # let lock = MemoryCronLock::with_config("shop", config, Arc::new(clock.clone()))?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let options = ClaimOptions::new(Duration::from_secs(30));
+/// let (first, second) = (Owner::new("web-1"), Owner::new("web-2"));
+/// let _won = lock.claim(at, &first, &options).await?;
+/// clock.advance(options.lease); // web-1 is never heard of again
+/// let _taken = lock.claim(at, &second, &options).await?;
+/// let record = lock.records(&RecordQuery::default()).await?.remove(0);
+/// assert_eq!((&record.owner, &record.former[0].owner), (&second, &first));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FormerOwner {

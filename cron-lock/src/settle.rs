@@ -45,6 +45,29 @@ impl Settlement {
 }
 
 /// The answer to a [`Settlement`].
+///
+/// ```
+/// use standfast_core::testkit::ManualClock;
+/// use standfast_cron_lock::{CronLockExt, Owner, SettleOutcome, TryClaim};
+/// # use std::{sync::Arc, time::Duration};
+/// # use standfast_cron_lock::{ClaimOptions, CronLock, CronLockConfig, MemoryCronLock};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let clock = ManualClock::new();
+/// # let config = CronLockConfig::default();
+/// # let lock = MemoryCronLock::with_config("shop", config, Arc::new(clock.clone()))?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let options = ClaimOptions::new(Duration::from_secs(30));
+/// # let (first, second) = (Owner::new("web-1"), Owner::new("web-2"));
+/// let TryClaim::Won(guard) = lock.try_claim(at, &first, &options).await? else { panic!() };
+/// clock.advance(options.lease); // web-1 pauses too long
+/// let _taken = lock.try_claim(at, &second, &options).await?;
+/// match guard.finish([]).await? {
+///     SettleOutcome::Fenced { owner, .. } => assert_eq!(owner, second),
+///     other => panic!("the tick had two owners: {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 #[non_exhaustive]
@@ -63,6 +86,28 @@ pub enum SettleOutcome {
 }
 
 /// The answer to an extension.
+///
+/// ```
+/// use standfast_core::testkit::ManualClock;
+/// use standfast_cron_lock::{CronLockExt, ExtendOutcome, TryClaim};
+/// # use std::{sync::Arc, time::Duration};
+/// # use standfast_cron_lock::{ClaimOptions, CronLock, CronLockConfig, MemoryCronLock, Owner};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let clock = ManualClock::new();
+/// # let config = CronLockConfig::default();
+/// # let lock = MemoryCronLock::with_config("shop", config, Arc::new(clock.clone()))?;
+/// # let at = lock.capabilities().config.tick_at(lock.now().await?);
+/// # let options = ClaimOptions::new(Duration::from_secs(30));
+/// # let owner = Owner::new("web-1");
+/// let TryClaim::Won(mut guard) = lock.try_claim(at, &owner, &options).await? else { panic!() };
+/// clock.advance(options.lease / 2);
+/// let extended = guard.extend(options.lease).await?;
+/// assert!(matches!(extended, ExtendOutcome::Extended { .. }));
+/// clock.advance(options.lease);
+/// assert_eq!(guard.extend(options.lease).await?, ExtendOutcome::Lapsed);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 #[non_exhaustive]

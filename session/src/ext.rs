@@ -11,6 +11,18 @@ use crate::patch::Patch;
 use crate::token::{Access, SessionToken};
 
 /// A session that was started.
+///
+/// ```
+/// use standfast_session::{MemorySessionHandler, SessionHandlerExt, SessionInit, Started};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let handler = MemorySessionHandler::new();
+/// let Started { token, version, .. } = handler.start(&SessionInit::new()).await?;
+/// let cookie = format!("session={}; Secure; HttpOnly", token.expose());
+/// assert!(cookie.contains(&token.session().to_string()));
+/// assert_eq!(version, 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Started {
@@ -23,6 +35,23 @@ pub struct Started {
 }
 
 /// The answer to [`SessionHandlerExt::update`].
+///
+/// ```
+/// use standfast_session::{Key, SessionHandlerExt, UpdateOutcome};
+/// # use standfast_session::{Access, MemorySessionHandler, SessionInit};
+///
+/// const CART: Key<Vec<String>> = Key::cas("cart");
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let handler = MemorySessionHandler::new();
+/// # let token = handler.start(&SessionInit::new()).await?.token;
+/// # let visitor = Access::bearer(&token);
+/// match handler.update(&visitor, &CART, |cart| cart.push("tea".into())).await? {
+///     UpdateOutcome::Updated { value, .. } => assert_eq!(value, ["tea"]),
+///     other => panic!("the visitor needs a new session: {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 #[non_exhaustive]
@@ -41,6 +70,19 @@ pub enum UpdateOutcome<T> {
 }
 
 /// What callers do with a [`SessionHandler`]. Every handler has it.
+///
+/// ```
+/// use standfast_session::{MemorySessionHandler, SessionHandlerExt, SessionInit};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let handler = MemorySessionHandler::new();
+/// let init = SessionInit::new().with_principal("user-7");
+/// let here = handler.start(&init).await?.token;
+/// let elsewhere = handler.start(&init).await?.token;
+/// assert_ne!(here.session(), elsewhere.session());
+/// assert_eq!(handler.end_sessions("user-7", Some(here.session())).await?, 1);
+/// # Ok(()) }
+/// ```
 pub trait SessionHandlerExt: SessionHandler {
     /// Creates a session under a reference and a secret that nobody can guess.
     ///

@@ -108,6 +108,21 @@ impl FieldValue {
 }
 
 /// A field as it is stored.
+///
+/// ```
+/// use standfast_session::{FieldValue, Patch, SessionHandler, SessionHandlerExt, SessionInit};
+/// # use standfast_session::{Access, MemorySessionHandler};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let handler = MemorySessionHandler::new();
+/// let init = SessionInit::new().with_patch(Patch::new().increment("views", 3));
+/// let visitor = Access::bearer(&handler.start(&init).await?.token);
+/// let snapshot = handler.load(&visitor).await?.found().unwrap();
+/// let views = snapshot.field("views").unwrap();
+/// assert_eq!((&views.value, views.revision), (&FieldValue::Counter(3), 1));
+/// assert!(views.is_live(snapshot.now));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Field {

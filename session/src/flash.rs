@@ -43,6 +43,16 @@ impl FromStr for FlashId {
 }
 
 /// How a flash message is meant.
+///
+/// ```
+/// use standfast_session::{Flash, FlashLevel};
+///
+/// let class = |flash: &Flash| match flash.level {
+///     FlashLevel::Error | FlashLevel::Warning => "alert",
+///     _ => "note",
+/// };
+/// assert_eq!(class(&Flash::new(FlashLevel::Warning, "two left")), "alert");
+/// ```
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

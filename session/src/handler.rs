@@ -51,6 +51,21 @@ use crate::token::{Access, VerifierHash};
 /// Every operation that carries a verifier compares it in the same step as it acts. Dropping the
 /// future of any method leaves it open whether the call took effect; none leaves half of it behind.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use standfast_session::{MemorySessionHandler, Patch, SessionHandler, SessionToken};
+/// # use standfast_session::{Access, CommitOutcome, SessionInit};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// let handler: Arc<dyn SessionHandler> = Arc::new(MemorySessionHandler::new());
+/// let token = SessionToken::random();
+/// let _ = handler.create(token.session(), token.verifier_hash(), &SessionInit::new()).await?;
+/// let patch = Patch::new().set("locale", "fi");
+/// let outcome = handler.commit(&Access::bearer(&token), &patch).await?;
+/// assert!(matches!(outcome, CommitOutcome::Committed { version: 2, .. }));
+/// # Ok(()) }
+/// ```
+///
 /// [`Timeouts::touch_interval`]: crate::Timeouts::touch_interval
 #[async_trait]
 pub trait SessionHandler: HealthCheck + Debug + Send + Sync + 'static {

@@ -121,6 +121,23 @@ impl SessionInit {
 }
 
 /// What a change of privilege does to the owner of a session.
+///
+/// ```
+/// use standfast_session::{Patch, PrincipalChange, Rotation, RotationKind, SessionHandler};
+/// # use standfast_session::{Access, MemorySessionHandler, SessionHandlerExt, SessionInit};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let handler = MemorySessionHandler::new();
+/// # let token = handler.start(&SessionInit::new().with_principal("user-7")).await?.token;
+/// # let visitor = Access::bearer(&token);
+/// // a logout that leaves the visitor what is in the cart
+/// let new = token.renewed();
+/// let logout = Rotation::new(&new, RotationKind::Privilege(PrincipalChange::Clear));
+/// let _ = handler.rotate(&visitor, &logout, &Patch::new()).await?;
+/// let snapshot = handler.load(&Access::bearer(&new)).await?.found().unwrap();
+/// assert_eq!(snapshot.principal, None);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PrincipalChange {
@@ -133,6 +150,17 @@ pub enum PrincipalChange {
 }
 
 /// Why the secret of a session is replaced.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_session::{PrincipalChange, Rotation, RotationKind, SessionToken};
+///
+/// let new = SessionToken::random().renewed();
+/// let confirmed = RotationKind::Privilege(PrincipalChange::Keep); // the password, once more
+/// assert!(Rotation::new(&new, confirmed).validate().is_ok());
+/// let endless = RotationKind::Renewal { grace: Duration::from_secs(24 * 60 * 60) };
+/// assert!(Rotation::new(&new, endless).validate().is_err());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RotationKind {

@@ -11,6 +11,17 @@ use crate::patch::Patch;
 use crate::snapshot::Snapshot;
 
 /// What happens when two requests write the same field.
+///
+/// ```
+/// use standfast_session::{Key, Merge};
+///
+/// const CART: Key<Vec<String>> = Key::cas("cart"); // no article gets lost
+/// const LOCALE: Key<String> = Key::lww("locale"); // who chose last has chosen
+/// const VIEWS: Key<i64> = Key::counter("views"); // every page counts
+/// assert_eq!(CART.merge(), Merge::Cas);
+/// assert_eq!(LOCALE.merge(), Merge::Lww);
+/// assert_eq!(VIEWS.merge(), Merge::Counter);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Merge {

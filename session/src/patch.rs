@@ -8,6 +8,19 @@ use crate::field::FieldName;
 use crate::flash::{Flash, FlashId};
 
 /// What is done to one field.
+///
+/// ```
+/// use standfast_session::{FieldOp, Patch};
+///
+/// let patch = Patch::new().set("locale", "fi").increment("views", 2).increment("views", 1);
+/// for (name, change) in &patch {
+///     match &change.op {
+///         FieldOp::Set(value) => assert_eq!((name.as_str(), &value[..]), ("locale", &b"fi"[..])),
+///         FieldOp::Increment(by) => assert_eq!((name.as_str(), *by), ("views", 3)),
+///         other => panic!("not asked for: {other:?}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum FieldOp {
@@ -43,6 +56,17 @@ pub enum FieldOp {
 }
 
 /// An operation and how long its result lives.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_session::{FieldOp, Patch};
+///
+/// let hour = Duration::from_secs(60 * 60);
+/// let patch = Patch::new().set("code", "4711").expiring("code", hour);
+/// let (_, change) = patch.iter().next().unwrap();
+/// assert_eq!(change.op, FieldOp::Set("4711".into()));
+/// assert_eq!(change.expires_in, Some(hour));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FieldChange {

@@ -8,6 +8,24 @@ use crate::field::{Field, FieldName, FieldValue};
 use crate::flash::{Flash, FlashId};
 
 /// By which secret a session was reached.
+///
+/// ```
+/// use standfast_session::{Access, Patch, Rotation, SessionHandler, Via};
+/// # use standfast_session::{MemorySessionHandler, SessionHandlerExt, SessionInit};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let handler = MemorySessionHandler::new();
+/// # let token = handler.start(&SessionInit::new()).await?.token;
+/// # let visitor = Access::bearer(&token);
+/// let new = token.renewed();
+/// let _ = handler.rotate(&visitor, &Rotation::renewal(&new), &Patch::new()).await?;
+/// // a request that was under way comes with the old cookie
+/// let snapshot = handler.load(&visitor).await?.found().unwrap();
+/// assert_eq!(snapshot.via, Via::Previous);
+/// let snapshot = handler.load(&Access::bearer(&new)).await?.found().unwrap();
+/// assert_eq!(snapshot.via, Via::Current);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Via {
@@ -130,6 +148,20 @@ impl Snapshot {
 }
 
 /// One line in the list of somebody's sessions.
+///
+/// ```
+/// use standfast_session::{SessionHandler, SessionHandlerExt, SessionInit};
+/// # use standfast_session::MemorySessionHandler;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # let handler = MemorySessionHandler::new();
+/// let init = SessionInit::new().with_principal("user-7");
+/// let token = handler.start(&init).await?.token;
+/// let lines = handler.sessions_of("user-7", 20).await?;
+/// assert_eq!(lines[0].session, token.session());
+/// assert_eq!(lines[0].created_at, lines[0].touched_at);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SessionSummary {

@@ -9,6 +9,41 @@ use crate::{CronLock, CronLockConfig};
 
 /// What the suite must know about a backend. A difference between backends is a question here,
 /// never a skipped case.
+///
+/// ```
+/// use standfast_cron_lock::testkit::{CronLockHarness, async_trait, cases};
+/// # use std::{collections::HashMap, sync::{Arc, Mutex}, time::Duration};
+/// # use standfast_core::{Clock, Result, testkit::ManualClock};
+/// # use standfast_cron_lock::{CronLock, CronLockConfig, MemoryCronLock};
+///
+/// #[derive(Debug, Default)]
+/// struct Memory {
+///     clock: ManualClock,
+///     opened: Mutex<HashMap<String, MemoryCronLock>>,
+/// }
+///
+/// #[async_trait]
+/// impl CronLockHarness for Memory {
+///     async fn open(&self, namespace: &str, config: CronLockConfig) -> Result<Arc<dyn CronLock>> {
+///         let lock = MemoryCronLock::with_config(namespace, config, self.clock())?;
+///         let mut opened = self.opened.lock().unwrap();
+///         Ok(Arc::new(opened.entry(namespace.to_owned()).or_insert(lock).clone()))
+///     }
+///
+///     fn clock(&self) -> Arc<dyn Clock> {
+///         Arc::new(self.clock.clone())
+///     }
+///
+///     async fn pass(&self, time: Duration) {
+///         self.clock.advance(time);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// // one case by itself, as a debugger wants it
+/// cases::an_abandoned_tick_is_free_at_once(&Memory::default()).await;
+/// # }
+/// ```
 #[async_trait]
 pub trait CronLockHarness: Debug + Send + Sync {
     /// Opens one more instance of `namespace`: all that are opened under one name by one harness

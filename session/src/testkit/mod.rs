@@ -42,6 +42,33 @@ use crate::SessionHandler;
 
 /// What the suite must know about a backend. A difference between backends is a question here,
 /// never a skipped case.
+///
+/// ```
+/// use standfast_session::testkit::{SessionHarness, async_trait, cases};
+/// # use std::{sync::Arc, time::Duration};
+/// # use standfast_core::testkit::ManualClock;
+/// # use standfast_session::{MemorySessionHandler, SessionHandler, SessionLimits};
+///
+/// #[derive(Debug)]
+/// struct Memory(ManualClock);
+///
+/// #[async_trait]
+/// impl SessionHarness for Memory {
+///     async fn open(&self) -> Arc<dyn SessionHandler> {
+///         let clock = Arc::new(self.0.clone());
+///         Arc::new(MemorySessionHandler::with_config(SessionLimits::default(), clock))
+///     }
+///
+///     async fn pass(&self, time: Duration) {
+///         self.0.advance(time);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// // one case by itself, as a debugger wants it
+/// cases::an_idle_session_ends(&Memory(ManualClock::new())).await;
+/// # }
+/// ```
 #[async_trait]
 pub trait SessionHarness: Debug + Send + Sync {
     /// Opens the store, with the default limits. Sessions of other cases may be in it.
