@@ -3,36 +3,11 @@
 //! A backend's test file is its harness and one line, which stamps one `#[tokio::test]` per case
 //! (tokio with `macros` and `rt-multi-thread` must be among its dev-dependencies):
 //!
+//! ```text
+//! standfast_cron_lock::cron_lock_conformance!(memory, harness());
 //! ```
-//! use std::sync::Arc;
-//! use std::time::Duration;
-//! use standfast_core::{Clock, Result, testkit::ManualClock};
-//! use standfast_cron_lock::testkit::{CronLockHarness, async_trait};
-//! use standfast_cron_lock::{CronLock, CronLockConfig, MemoryCronLock};
 //!
-//! #[derive(Debug)]
-//! struct Memory {
-//!     clock: ManualClock,
-//! }
-//!
-//! #[async_trait]
-//! impl CronLockHarness for Memory {
-//!     async fn open(&self, namespace: &str, config: CronLockConfig) -> Result<Arc<dyn CronLock>> {
-//!         let clock = Arc::new(self.clock.clone());
-//!         Ok(Arc::new(MemoryCronLock::with_config(namespace, config, clock)?))
-//!     }
-//!
-//!     fn clock(&self) -> Arc<dyn Clock> {
-//!         Arc::new(self.clock.clone())
-//!     }
-//!
-//!     async fn pass(&self, time: Duration) {
-//!         self.clock.advance(time);
-//!     }
-//! }
-//!
-//! // standfast_cron_lock::cron_lock_conformance!(memory, harness());
-//! ```
+//! [`CronLockHarness`] shows what a harness looks like.
 #![allow(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
 pub mod cases;
