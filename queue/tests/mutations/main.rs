@@ -113,8 +113,14 @@ fn prove<F: Copy + Debug + PartialEq + Send + Sync>(
     let unsound: Vec<_> = baseline.iter().filter(|it| !it.1).map(|it| it.0.1).collect();
     assert!(unsound.is_empty(), "these cases fail although nothing is wrong: {unsound:#?}");
 
-    let missed: Vec<_> =
-        sift(&pairs, &passes).into_iter().filter(|it| it.1).map(|it| it.0).collect();
+    // a fault that is a race is not met in every run
+    let mut missed = pairs.clone();
+    for _ in 0..10 {
+        missed = sift(&missed, &passes).into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        if missed.is_empty() {
+            break;
+        }
+    }
     assert!(missed.is_empty(), "these faults are not found by these cases: {missed:#?}");
 
     let unlisted: Vec<_> =

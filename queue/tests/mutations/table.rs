@@ -634,10 +634,7 @@ pub(crate) const STATUS_TABLE: &[(StatusFault, &[&str])] = &[
     (S::KindLost, &["a_job_goes_from_queued_to_its_end", "handles_do_not_meet"]),
     (S::MessageLost, &["progress_and_checkpoint_stay_until_they_change"]),
     (S::NeverHealthy, &["a_store_that_answers_is_healthy"]),
-    (
-        S::OlderDeliveryWins,
-        &["steps_at_once_leave_the_latest", "what_changes_nothing_wakes_nobody"],
-    ),
+    (S::OlderDeliveryWins, &["what_changes_nothing_wakes_nobody"]),
     (S::OlderRunWins, &["a_later_step_is_applied_and_an_earlier_one_refused"]),
     (S::OwnerLost, &["the_first_step_makes_the_status", "a_new_run_begins_with_nothing"]),
     (S::ProgressGoesBack, &["a_later_step_is_applied_and_an_earlier_one_refused"]),
@@ -703,10 +700,7 @@ pub(crate) const STATUS_TABLE: &[(StatusFault, &[&str])] = &[
         &["a_version_that_is_over_is_not_waited_for", "a_wait_for_nobody_returns_at_once"],
     ),
     (S::WaitsForEver, &["a_wait_ends_in_its_time_with_what_is_there"]),
-    (
-        S::WaitsForLaterOnly,
-        &["a_version_that_is_over_is_not_waited_for", "no_change_is_missed_between_two_waits"],
-    ),
+    (S::WaitsForLaterOnly, &["a_version_that_is_over_is_not_waited_for"]),
     (
         S::WaitsNever,
         &["a_wait_ends_in_its_time_with_what_is_there", "a_waiter_that_goes_leaves_the_others"],
