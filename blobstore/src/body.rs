@@ -38,6 +38,19 @@ pub enum Body {
 }
 
 /// A file on this machine, or a range of it, that a put reads.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Blobs, Body, MemoryBlobStore};
+///
+/// let path = std::env::temp_dir().join(format!("standfast-doc-body-{}", std::process::id()));
+/// std::fs::write(&path, "head,rows").unwrap();
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// blobs.put("rows", Body::file_range(&path, 5..9)).await?;
+/// assert_eq!(blobs.get_bytes("rows").await?, "rows");
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct FileBody {
     pub(crate) path: PathBuf,
@@ -45,6 +58,18 @@ pub struct FileBody {
 }
 
 /// Pieces that arrive one after another, and how many bytes they have where that is known.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use futures_util::stream;
+/// use standfast_blobstore::{Blobs, Body, MemoryBlobStore, Reason};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// let lines = stream::iter(["a,1\n", "b,2\n"].map(Ok::<_, std::io::Error>));
+/// let error = blobs.put("lines.csv", Body::sized_stream(9, lines)).await.unwrap_err();
+/// assert_eq!(error.reason(), Some(Reason::LengthMismatch), "8 bytes came");
+/// # }
+/// ```
 pub struct StreamBody {
     stream: UploadStream,
     len: Option<u64>,

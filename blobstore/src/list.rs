@@ -120,6 +120,19 @@ impl fmt::Debug for PageToken {
 }
 
 /// What a listing says of one blob.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use futures_util::TryStreamExt;
+/// use standfast_blobstore::{BlobEntry, Blobs, MemoryBlobStore};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// blobs.put("r/1", "one").await?;
+/// blobs.put("r/2", "three").await?;
+/// let found: Vec<BlobEntry> = blobs.list("r/").try_collect().await?;
+/// assert_eq!(found.iter().map(|entry| entry.size).sum::<u64>(), 8);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BlobEntry {
@@ -147,6 +160,20 @@ impl From<BlobMeta> for BlobEntry {
 }
 
 /// One page of a listing; both lists ascend by the bytes of the keys.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// # use standfast_blobstore::{Blobs, ListOptions, MemoryBlobStore};
+/// # let blobs = Blobs::new(MemoryBlobStore::new());
+/// # for key in ["a", "b", "c"] { blobs.put(key, "").await?; }
+/// let first = blobs.list_page(ListOptions::all().with_limit(2)).await?;
+/// assert_eq!(first.blobs.len(), 2);
+/// let next = first.next.expect("there are three");
+/// let last = blobs.list_page(ListOptions::all().with_token(next)).await?;
+/// assert_eq!(last.blobs[0].key.as_str(), "c");
+/// assert!(last.next.is_none());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Page {

@@ -8,6 +8,20 @@ use crate::meta::{Attributes, Version, Visibility};
 use crate::range::ByteRange;
 
 /// What must hold of the present blob for a change to happen, checked in the same step.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Blobs, CopyOptions, CopyOutcome, MemoryBlobStore, Precondition};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// let draft = blobs.put("draft", "1").await?;
+/// blobs.put("final", "0").await?;
+/// let new = CopyOptions::default().with_precondition(Precondition::IfAbsent);
+/// assert_eq!(blobs.copy_with("draft", "final", &new).await?, CopyOutcome::Exists);
+/// let other = CopyOptions::default().with_precondition(Precondition::IfMatch(draft.version));
+/// assert_eq!(blobs.copy_with("draft", "final", &other).await?, CopyOutcome::Mismatch);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Precondition {
@@ -21,6 +35,18 @@ pub enum Precondition {
 }
 
 /// When a blob is gone.
+///
+/// ```
+/// use std::time::Duration;
+/// use chrono::{TimeDelta, Utc};
+/// use standfast_blobstore::Expiry;
+///
+/// let now = Utc::now();
+/// let hour = Expiry::In(Duration::from_secs(3600)).resolve(now)?;
+/// assert!(hour > Some(now + TimeDelta::minutes(59)));
+/// assert!(Expiry::At(now).resolve(now).is_err(), "not ahead");
+/// # Ok::<(), standfast_blobstore::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Expiry {
@@ -200,6 +226,21 @@ impl GetOptions {
 }
 
 /// What becomes of the expiry of a copied blob.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// # use std::time::Duration;
+/// # use standfast_blobstore::{Blobs, CopyOptions, Expiry, ExpiryChange, MemoryBlobStore};
+/// # let blobs = Blobs::new(MemoryBlobStore::new());
+/// blobs.put("tmp/7", "7").expires_in(Duration::from_secs(3600)).await?;
+/// let kept = blobs.copy_with("tmp/7", "tmp/8", &CopyOptions::default()).await?;
+/// assert!(kept.stored().unwrap().expires_at.is_some());
+///
+/// let stays = CopyOptions::default().with_expiry(ExpiryChange::Set(Expiry::Never));
+/// let lasting = blobs.copy_with("tmp/7", "r/7", &stays).await?;
+/// assert_eq!(lasting.stored().unwrap().expires_at, None);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ExpiryChange {
@@ -281,6 +322,18 @@ impl CopyOptions {
 }
 
 /// How a blob is deleted.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{BlobKey, BlobStore, Body, DeleteOptions, DeleteOutcome};
+/// use standfast_blobstore::{MemoryBlobStore, PutOptions, Version};
+///
+/// let (store, key) = (MemoryBlobStore::new(), BlobKey::new("a")?);
+/// store.put(&key, Body::from("1"), &PutOptions::default()).await?.stored().unwrap();
+/// let seen = DeleteOptions::default().with_if_match(Version::new("an older one"));
+/// assert!(matches!(store.delete(&key, &seen).await?, DeleteOutcome::Mismatch));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DeleteOptions {

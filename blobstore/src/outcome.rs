@@ -37,6 +37,20 @@ impl PutOutcome {
 }
 
 /// What a read found.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Blobs, GetOutcome, MemoryBlobStore};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// let seen = blobs.put("a", "hello").await?.version;
+/// match blobs.get("a").if_none_match(&seen).await? {
+///     GetOutcome::Found(blob) => println!("now {} bytes", blob.meta().size),
+///     GetOutcome::NotModified => println!("as before"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
@@ -62,6 +76,19 @@ impl GetOutcome {
 }
 
 /// What became of a copy.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Blobs, CopyOptions, CopyOutcome, MemoryBlobStore};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// let outcome = blobs.copy_with("gone", "b", &CopyOptions::default()).await?;
+/// assert_eq!(outcome, CopyOutcome::SourceMissing);
+/// blobs.put("a", "hello").await?;
+/// let outcome = blobs.copy_with("a", "b", &CopyOptions::default()).await?;
+/// assert_eq!(outcome.stored().unwrap().size, 5);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 #[non_exhaustive]
@@ -89,6 +116,18 @@ impl CopyOutcome {
 }
 
 /// What became of one key of a delete.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{BlobKey, Blobs, DeleteOutcome, MemoryBlobStore};
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// blobs.put("a", "").await?;
+/// let outcomes = blobs.delete_many(&[BlobKey::new("a")?, BlobKey::new("b")?]).await?;
+/// assert!(matches!(outcomes[..], [DeleteOutcome::Deleted, DeleteOutcome::Missing]));
+/// assert!(outcomes.iter().all(DeleteOutcome::is_gone));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 #[non_exhaustive]
@@ -111,6 +150,28 @@ impl DeleteOutcome {
 }
 
 /// What a sweep did.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use standfast_blobstore::{Blobs, MemoryBlobStore};
+/// # use standfast_core::testkit::ManualClock;
+/// # let clock = ManualClock::new();
+/// # let blobs = Blobs::new(MemoryBlobStore::new().with_clock(Arc::new(clock.clone())));
+/// for key in ["tmp/1", "tmp/2", "tmp/3"] {
+///     blobs.put(key, "").expires_in(Duration::from_secs(60)).await?;
+/// }
+/// clock.advance(Duration::from_secs(60));
+/// let mut removed = 0;
+/// loop {
+///     let swept = blobs.sweep(2).await?;
+///     removed += swept.removed;
+///     if swept.complete { break }
+/// }
+/// assert_eq!(removed, 3);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Swept {

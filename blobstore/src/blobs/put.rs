@@ -17,10 +17,38 @@ use crate::outcome::PutOutcome;
 use crate::store::BlobStore;
 
 /// Marks a [`Put`] that replaces whatever is there; it gives a [`BlobMeta`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Always, Blobs, MemoryBlobStore, Put};
+///
+/// fn page(put: Put<Always>) -> Put<Always> {
+///     put.content_type("text/html").cache_control("no-cache")
+/// }
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// let meta = page(blobs.put("r/7.html", "<h1>7</h1>")).await?;
+/// assert_eq!(meta.size, 10);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Always;
 
 /// Marks a [`Put`] with a precondition; it gives a [`PutOutcome`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// use standfast_blobstore::{Blobs, MemoryBlobStore, Put, Result, When};
+///
+/// async fn won(put: Put<When>) -> Result<bool> {
+///     Ok(put.await?.stored().is_some())
+/// }
+///
+/// let blobs = Blobs::new(MemoryBlobStore::new());
+/// assert!(won(blobs.put("leader", "a").if_absent()).await?);
+/// assert!(!won(blobs.put("leader", "b").if_absent()).await?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct When;
 

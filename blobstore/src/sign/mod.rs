@@ -18,6 +18,18 @@ pub use signer::{SigningKey, UrlSigner};
 pub(crate) use signer::{decode_path, token_in};
 
 /// What a signed URL lets its holder do.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
+/// # use std::time::Duration;
+/// # use standfast_blobstore::{Blobs, MemoryBlobStore, SignedMethod, SigningKey, UrlSigner};
+/// # let signer = UrlSigner::new("https://app.example/blobs", SigningKey::random());
+/// # let blobs = Blobs::new(MemoryBlobStore::new().with_signer(signer));
+/// let url = blobs.signed_put("avatars/7.png", Duration::from_secs(900)).await?;
+/// assert_eq!(url.method, SignedMethod::Put);
+/// println!("curl -X {} -T 7.png '{url}'", url.method.as_str());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SignedMethod {
@@ -44,6 +56,17 @@ impl SignedMethod {
 }
 
 /// How many bytes a signed upload may have.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use standfast_blobstore::{BlobKey, LenBound, SignRequest};
+/// let (key, hour) = (BlobKey::new("avatars/7.png")?, Duration::from_secs(3600));
+/// let upload = SignRequest::put(key.clone(), hour).with_len(LenBound::Exactly(4096));
+/// assert!(upload.check().is_ok());
+/// let read = SignRequest::get(key, hour).with_len(LenBound::AtMost(4096));
+/// assert!(read.check().is_err(), "only an upload has a bound");
+/// # Ok::<(), standfast_blobstore::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LenBound {

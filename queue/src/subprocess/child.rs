@@ -28,6 +28,16 @@ pub const EXIT_RETRY: i32 = 75;
 const LONGEST_HEADER: u64 = 1024 * 1024;
 
 /// What the worker gave to this job.
+///
+/// ```no_run
+/// use standfast_queue::subprocess::child;
+///
+/// let input = child::input()?;
+/// let header: serde_json::Value = serde_json::from_slice(&input.header)?;
+/// let text = std::io::read_to_string(input.body)?;
+/// eprintln!("{} bytes for {}", text.len(), header["kind"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Input {
@@ -38,6 +48,17 @@ pub struct Input {
 }
 
 /// Reads the body of a job from standard input.
+///
+/// ```no_run
+/// use std::io::{BufRead as _, BufReader};
+/// use standfast_queue::subprocess::child;
+///
+/// let (body, reporter) = (child::input()?.body, child::Reporter::new());
+/// for (done, row) in (1..).zip(BufReader::new(body).lines()) {
+///     reporter.progress(done, None, Some(&row?))?;
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Body(Stdin);
 
@@ -72,6 +93,18 @@ fn header(from: &mut impl BufRead, longest: u64) -> io::Result<Vec<u8>> {
 /// A message is one line and goes out whole and at once. It starts on a line of its own even if
 /// other code left an unfinished line on standard output; only output that bypasses the standard
 /// library's lock can still get in between.
+///
+/// ```
+/// use standfast_queue::subprocess::child::Reporter;
+///
+/// let reporter = Reporter::new();
+/// for page in 1..=3 {
+///     reporter.progress(page, Some(3), Some("rendering"))?;
+///     reporter.checkpoint(&page.to_be_bytes())?;
+/// }
+/// reporter.result("3 pages")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Reporter;

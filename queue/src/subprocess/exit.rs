@@ -8,6 +8,20 @@ use serde_json::Value;
 use super::wire::JobFailureWire;
 
 /// The end of a run in which the job process was started, or cancelled before it was.
+///
+/// ```
+/// use standfast_queue::subprocess::{ExitOutcome, RunError, Subprocess};
+/// use tokio_util::sync::CancellationToken;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RunError> {
+/// let (job, dir) = (Subprocess::new().arg("job"), std::env::temp_dir());
+/// let cancel = CancellationToken::new();
+/// cancel.cancel();
+/// let exit = job.run(&dir, b"{}", "body".into(), |_| {}, &cancel).await?;
+/// assert_eq!(exit.outcome, ExitOutcome::Cancelled);
+/// assert_eq!(exit.status, None, "it was cancelled before it was started");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exit {
@@ -33,6 +47,14 @@ impl Exit {
 }
 
 /// How a process ended.
+///
+/// ```
+/// use standfast_queue::subprocess::ExitStatus;
+///
+/// assert_eq!(ExitStatus::Code(3).to_string(), "exit code 3");
+/// let crash = ExitStatus::Signal(11).to_string();
+/// assert_eq!(crash, "killed by SIGSEGV (invalid memory access or stack overflow)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExitStatus {
@@ -43,6 +65,19 @@ pub enum ExitStatus {
 }
 
 /// What a run came to.
+///
+/// ```
+/// use standfast_queue::subprocess::ExitOutcome;
+///
+/// fn log(outcome: &ExitOutcome) -> String {
+///     match outcome {
+///         ExitOutcome::Done { result: Some(result), .. } => format!("done, with {result}"),
+///         ExitOutcome::Failed { code, .. } => format!("failed with {code}"),
+///         other => other.to_string(),
+///     }
+/// }
+/// assert_eq!(log(&ExitOutcome::TimedOut), "timed out");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ExitOutcome {
@@ -135,6 +170,20 @@ fn describe(signal: i32) -> Option<(&'static str, &'static str)> {
 }
 
 /// Why a job process could not be run to an end that can be told.
+///
+/// ```
+/// # use tokio_util::sync::CancellationToken;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let (dir, cancel) = (std::env::temp_dir(), CancellationToken::new());
+/// use standfast_queue::subprocess::{RunError, Subprocess};
+///
+/// let job = Subprocess::new().arg("job");
+/// let run = job.run(&dir, b"two\nlines", "body".into(), |_| {}, &cancel).await;
+/// assert!(matches!(run, Err(RunError::Header)));
+/// let run = job.run(&dir, b"{}", "body".into(), |_| {}, &cancel).await;
+/// assert!(matches!(run, Err(RunError::NotInitialised)), "this `main` did not call `init`");
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

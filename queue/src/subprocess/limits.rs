@@ -8,6 +8,16 @@ use std::time::Duration;
 /// A limit that is not set is inherited from the worker. A limit above the worker's own hard limit
 /// is lowered to it. The address space, the file size and the number of open files count per
 /// process, not for the whole subtree. On other systems than Linux limits have no effect.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::subprocess::{Limits, Subprocess};
+///
+/// let limits = Limits::new().address_space(2 << 30).cpu_time(Duration::from_secs(60)).core_size(0);
+/// assert_eq!(limits.open_files, None, "as many as the worker");
+/// let job = Subprocess::new().arg("job").limits(limits);
+/// # assert!(format!("{job:?}").contains("2147483648"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -33,6 +33,18 @@ const SHORTEST_LINE: usize = 64;
 /// The process starts with a clean environment: a short list of the worker's variables (`PATH`,
 /// `HOME`, the language and similar) and those that are set here. See the
 /// [module](super) for what happens to the process.
+///
+/// ```
+/// use std::time::Duration;
+/// use standfast_queue::subprocess::Subprocess;
+///
+/// let job = Subprocess::new()
+///     .program("render")
+///     .args(["--format", "pdf"])
+///     .env("TOKEN", "s3cret")
+///     .timeout(Duration::from_secs(300));
+/// assert!(!format!("{job:?}").contains("s3cret"), "values stay out of logs");
+/// ```
 #[derive(Clone)]
 pub struct Subprocess {
     pub(super) program: Option<OsString>,

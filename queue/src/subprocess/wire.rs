@@ -8,6 +8,19 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What a running job process tells.
+///
+/// ```
+/// use standfast_queue::subprocess::Event;
+///
+/// let mut state = None;
+/// let mut follow = |event: Event| match event {
+///     Event::Progress { done, total, .. } => println!("{done} of {total:?}"),
+///     Event::Checkpoint(bytes) => state = Some(bytes),
+///     _ => {}
+/// };
+/// follow(Event::Checkpoint("page 7".into()));
+/// assert_eq!(state.unwrap(), "page 7");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -27,6 +40,15 @@ pub enum Event {
 }
 
 /// A failure that a job process describes itself.
+///
+/// ```
+/// use standfast_queue::subprocess::{FailureKind, JobFailureWire};
+///
+/// let failure = JobFailureWire::new(FailureKind::Snooze, "closed").with_delay_ms(60_000);
+/// let json = r#"{"kind":"snooze","message":"closed","delay_ms":60000}"#;
+/// assert_eq!(serde_json::to_string(&failure)?, json);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobFailureWire {
@@ -54,6 +76,20 @@ impl JobFailureWire {
 }
 
 /// What is to be done about a job that failed.
+///
+/// ```
+/// use std::io;
+/// use standfast_queue::subprocess::{FailureKind, JobFailureWire};
+///
+/// fn failure(error: &io::Error) -> JobFailureWire {
+///     let kind = match error.kind() {
+///         io::ErrorKind::InvalidData => FailureKind::Dead,
+///         _ => FailureKind::Retry,
+///     };
+///     JobFailureWire::new(kind, error.to_string())
+/// }
+/// assert_eq!(failure(&io::ErrorKind::TimedOut.into()).kind, FailureKind::Retry);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -38,10 +38,31 @@ macro_rules! case {
 
 case! {
     /// One case of the [`Queue`](crate::Queue) suite.
+    ///
+    /// ```
+    /// use standfast_queue::testkit::{MemoryHarness, QueueCase, queue_case};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let case: &QueueCase = queue_case("an_acked_message_is_not_delivered_again");
+    /// assert_eq!((case.line, case.topic), ("Q1", "delivery"));
+    /// (case.run)(&MemoryHarness::manual()).await;
+    /// # }
+    /// ```
     QueueCase, QueueHarness
 }
 case! {
     /// One case of the [`StatusStore`](crate::StatusStore) suite.
+    ///
+    /// ```
+    /// use standfast_queue::testkit::{MemoryHarness, STATUS_CASES};
+    ///
+    /// # #[tokio::main] async fn main() {
+    /// for case in STATUS_CASES.iter().filter(|case| case.line == "T1") {
+    ///     println!("{case:?}");
+    ///     (case.run)(&MemoryHarness::manual()).await;
+    /// }
+    /// # }
+    /// ```
     StatusCase, StatusHarness
 }
 

@@ -24,6 +24,22 @@ use crate::status::{
 };
 
 /// What goes wrong with one call.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # use standfast_core::{Error, ErrorKind};
+/// # use standfast_queue::testkit::{Fault, Faulty, QueueOperation};
+/// # use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, Queue, SendOutcome};
+/// let queue = Faulty::new(MemoryQueue::new());
+/// let full = Error::new(ErrorKind::Unavailable, "memory", "queue.send");
+/// queue.script(QueueOperation::Send, [Fault::None, Fault::Entries(vec![(1, full)])]);
+///
+/// let mail = || OutgoingMessage::new(Envelope::new("mail", "hello"));
+/// assert!(queue.send(&[mail()]).await?[0].is_sent());
+/// let outcomes = queue.send(&[mail(), mail()]).await?;
+/// assert!(matches!(outcomes[..], [SendOutcome::Sent, SendOutcome::Failed(_)]));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
@@ -82,6 +98,19 @@ impl Default for Gate {
 }
 
 /// The operations of a queue that [`Faulty`] tells apart.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # use standfast_core::{Error, ErrorKind};
+/// # use standfast_queue::testkit::{Fault, Faulty, QueueOperation};
+/// # use standfast_queue::{MemoryQueue, Queue, ReceiveOptions};
+/// let queue = Faulty::new(MemoryQueue::new());
+/// let down = Error::new(ErrorKind::Unavailable, "memory", "queue.receive");
+/// queue.always(QueueOperation::Receive, Fault::ErrorBefore(down));
+/// assert!(queue.receive(&ReceiveOptions::new(1)).await.is_err());
+/// assert!(queue.stats().await.is_ok(), "other operations work");
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum QueueOperation {
@@ -102,6 +131,22 @@ pub enum QueueOperation {
 }
 
 /// The operations of a store that [`FaultyStatus`] tells apart.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// # use standfast_core::{Error, ErrorKind};
+/// # use standfast_queue::testkit::{Fault, FaultyStatus, StatusOperation};
+/// # use standfast_queue::{MemoryStatusStore, StatusHandle, StatusStore};
+/// let store = FaultyStatus::new(MemoryStatusStore::new());
+/// let down = Error::new(ErrorKind::Unavailable, "memory", "status.get");
+/// store.script(StatusOperation::Get, [Fault::ErrorBefore(down)]);
+///
+/// let handle = StatusHandle::random();
+/// assert!(store.get(&handle).await.is_err());
+/// assert!(store.get(&handle).await?.is_none(), "only the first call fails");
+/// assert_eq!(store.calls(StatusOperation::Get), 2);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StatusOperation {

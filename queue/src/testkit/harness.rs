@@ -51,6 +51,21 @@ impl Default for QueueSetup {
 /// 1. [`fresh_queue`](QueueHarness::fresh_queue) gives an empty queue that no other case sees.
 /// 2. [`pass_time`](QueueHarness::pass_time) returns when at least that much of the store's time
 ///    has passed: a clock of one's own is advanced, real time is slept.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// use standfast_queue::testkit::{MemoryHarness, QueueHarness, QueueSetup};
+/// use standfast_queue::{Envelope, OutgoingMessage, ReceiveOptions};
+///
+/// let harness = MemoryHarness::manual();
+/// let queue = harness.fresh_queue(&QueueSetup::default()).await;
+/// let message = OutgoingMessage::new(Envelope::new("mail", "hello"));
+/// queue.send(&[message.delay(2 * harness.unit())]).await?;
+/// assert!(queue.receive(&ReceiveOptions::new(1)).await?.is_empty());
+/// harness.pass_time(2 * harness.unit()).await;
+/// assert_eq!(queue.receive(&ReceiveOptions::new(1)).await?.deliveries.len(), 1);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait QueueHarness: Send + Sync + 'static {
     /// An empty queue of its own that behaves as `setup` says.
@@ -95,6 +110,22 @@ pub trait QueueHarness: Send + Sync + 'static {
 /// # Contract
 ///
 /// As [`QueueHarness`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+/// use standfast_queue::testkit::{MemoryHarness, StatusHarness};
+/// use standfast_queue::{JobState, StatusHandle, StatusUpdate};
+///
+/// let harness = MemoryHarness::manual();
+/// let (store, handle) = (harness.fresh_store().await, StatusHandle::random());
+/// let elsewhere = harness.another(&store).await;
+/// let ended = StatusUpdate::new("mail", JobState::Succeeded);
+/// store.advance(&handle, &ended, 2 * harness.unit()).await?;
+/// assert_eq!(elsewhere.get(&handle).await?.unwrap().kind, "mail");
+/// harness.pass_time(4 * harness.unit()).await;
+/// assert!(elsewhere.get(&handle).await?.is_none(), "it was kept for two units");
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait StatusHarness: Send + Sync + 'static {
     /// An empty store, or one that other cases see too: they use handles of their own.
@@ -129,6 +160,17 @@ pub trait StatusHarness: Send + Sync + 'static {
 
 /// What the suite can be stamped with: a harness, or an `Option` of one. `None` says that the
 /// service is not here; whoever made it has told so, and has failed if the service was required.
+///
+/// ```
+/// use standfast_queue::testkit::{IntoQueueHarness, MemoryHarness};
+///
+/// fn service() -> Option<MemoryHarness> {
+///     std::env::var_os("NO_SUCH_SERVICE").map(|_| MemoryHarness::real())
+/// }
+///
+/// assert!(MemoryHarness::manual().into_harness().is_some());
+/// assert!(service().into_harness().is_none(), "the suite passes, and proves nothing");
+/// ```
 pub trait IntoQueueHarness {
     /// The harness, if there is one.
     fn into_harness(self) -> Option<Arc<dyn QueueHarness>>;
@@ -147,6 +189,13 @@ impl<H: QueueHarness> IntoQueueHarness for Option<H> {
 }
 
 /// As [`IntoQueueHarness`], for stores.
+///
+/// ```
+/// use standfast_queue::testkit::{IntoStatusHarness, MemoryHarness};
+///
+/// assert!(MemoryHarness::manual().into_harness().is_some());
+/// assert!(None::<MemoryHarness>.into_harness().is_none());
+/// ```
 pub trait IntoStatusHarness {
     /// The harness, if there is one.
     fn into_harness(self) -> Option<Arc<dyn StatusHarness>>;
