@@ -2,7 +2,7 @@
 //!
 //! A backend's test file names a harness and stamps one test for each case:
 //!
-//! ```ignore
+//! ```text
 //! standfast_blobstore::blob_conformance!(memory, super::support::memory());
 //! ```
 //!
