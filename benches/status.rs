@@ -153,7 +153,8 @@ async fn wait_for_ever(
     base: Instant,
     seen: mpsc::UnboundedSender<Duration>,
 ) {
-    let mut version = 1;
+    let known = store.get(&handle).await.expect("memory does not fail");
+    let mut version = known.expect("it is known").version;
     loop {
         let status = store.wait(&handle, version, DAY).await.expect("memory does not fail");
         if seen.send(base.elapsed()).is_err() {
