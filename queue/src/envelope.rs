@@ -80,6 +80,14 @@ fn is_empty(context: &Context) -> bool {
 impl Envelope {
     /// The first run of a job of version 1 of `kind`, with a fresh id, sent now, without a handle.
     pub fn new(kind: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
+        Self::sent_at(SystemClock.now(), kind, body)
+    }
+
+    pub(crate) fn sent_at(
+        sent_at: DateTime<Utc>,
+        kind: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> Self {
         Self {
             id: JobId::random(),
             handle: None,
@@ -87,7 +95,7 @@ impl Envelope {
             kind: kind.into(),
             version: 1,
             context: Context::default(),
-            sent_at: SystemClock.now(),
+            sent_at,
             headers: BTreeMap::new(),
             body: body.into(),
         }

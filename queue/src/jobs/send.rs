@@ -81,20 +81,21 @@ pub struct SendJob<J> {
     jobs: Jobs,
     job: J,
     message: OutgoingMessage,
-    envelope: Envelope,
     owner: Option<SessionRef>,
 }
 
 impl<J: Job> SendJob<J> {
     pub(super) fn new(jobs: Jobs, job: J) -> Self {
-        let mut envelope = Envelope::new(J::KIND, "")
+        // the body is written last: only then is it known that JSON can express the job
+        let envelope = Envelope::sent_at(jobs.clock().now(), J::KIND, "")
             .with_version(J::VERSION)
             .with_context(jobs.context().clone())
             .with_handle(StatusHandle::random());
-        envelope.sent_at = jobs.clock().now();
-        // a message is complete only in `into_future`; until then it carries the options
-        let message = OutgoingMessage::new(Envelope::new("", ""));
-        Self { jobs, job, message, envelope, owner: None }
+        Self { jobs, job, message: OutgoingMessage::new(envelope), owner: None }
+    }
+
+    fn envelope(&mut self) -> &mut Envelope {
+        Arc::make_mut(&mut self.message.envelope)
     }
 
     /// Not before `delay` has passed.
@@ -135,7 +136,7 @@ impl<J: Job> SendJob<J> {
 
     /// Where it is sent from, instead of the context of the [`Jobs`].
     pub fn context(mut self, context: Context) -> Self {
-        self.envelope.context = context;
+        self.envelope().context = context;
         self
     }
 
@@ -148,14 +149,14 @@ impl<J: Job> SendJob<J> {
     /// Names the message and the status: a send repeated with the same names is the same job, for
     /// as long as its message is queued or its status is kept.
     pub fn id(mut self, id: JobId, handle: StatusHandle) -> Self {
-        self.envelope.id = id;
-        self.envelope.handle = Some(handle);
+        let envelope = self.envelope();
+        (envelope.id, envelope.handle) = (id, Some(handle));
         self
     }
 
     /// A header beyond the usual ones.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.envelope.headers.insert(name.into(), value.into());
+        self.envelope().headers.insert(name.into(), value.into());
         self
     }
 
@@ -163,7 +164,7 @@ impl<J: Job> SendJob<J> {
     /// job, and a takeover of the tick does not send it again within a day.
     pub fn for_tick(mut self, tick: &Tick) -> Self {
         let id = JobId::derive(&tick.namespace, J::KIND, tick.at);
-        self.envelope.id = id;
+        self.envelope().id = id;
         self.dedupe(format!("tick:{id}"))
     }
 
@@ -173,7 +174,7 @@ impl<J: Job> SendJob<J> {
     ///
     /// Why it was not sent. A duplicate is an error here, since there is no handle to return.
     pub async fn detached(mut self) -> Result<JobId, SendError> {
-        self.envelope.handle = None;
+        self.envelope().handle = None;
         let (jobs, message) = self.message()?;
         let id = message.envelope.id;
         match send(&jobs, message).await? {
@@ -184,16 +185,14 @@ impl<J: Job> SendJob<J> {
         }
     }
 
-    fn message(self) -> Result<(Jobs, OutgoingMessage), SendError> {
-        let Self { jobs, job, mut message, mut envelope, .. } = self;
-        let body = serde_json::to_vec(&job).map_err(|error| {
+    fn message(mut self) -> Result<(Jobs, OutgoingMessage), SendError> {
+        let body = serde_json::to_vec(&self.job).map_err(|error| {
             Error::new(ErrorKind::Invalid, "jobs", "job.encode")
                 .with_detail(format!("a {} that JSON cannot express", J::KIND))
                 .with_source(error)
         })?;
-        envelope.body = body.into();
-        message.envelope = Arc::new(envelope);
-        Ok((jobs, message))
+        self.envelope().body = body.into();
+        Ok((self.jobs, self.message))
     }
 
     async fn send(self) -> Result<Handle<J>, SendError> {
@@ -247,7 +246,7 @@ impl<J: Job> fmt::Debug for SendJob<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendJob")
             .field("kind", &J::KIND)
-            .field("id", &self.envelope.id)
+            .field("id", &self.message.envelope.id)
             .finish_non_exhaustive()
     }
 }
