@@ -213,6 +213,7 @@ faults! {
         UnfinishedExpires,
         VersionIsState,
         VersionStuck,
+        VersionsBeginAgain,
         WaitGivesUp,
         WaitsAlways,
         WaitsForEver,

@@ -1,6 +1,7 @@
 //! A memory status store with one fault.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ impl StatusHarness for BrokenStoreHarness {
             fault: self.fault,
             clock: self.memory.clock(),
             ends: Mutex::default(),
+            forgotten: AtomicU64::new(0),
         })
     }
 
@@ -56,6 +58,8 @@ struct BrokenStore {
     fault: StatusFault,
     clock: Arc<dyn Clock>,
     ends: Mutex<HashMap<StatusHandle, Instant>>,
+    /// The last version of what was removed last.
+    forgotten: AtomicU64,
 }
 
 impl BrokenStore {
@@ -75,6 +79,7 @@ impl BrokenStore {
         let told = Arc::make_mut(&mut status);
         match self.fault {
             F::VersionStuck => told.version = 1,
+            F::VersionsBeginAgain => told.version -= self.forgotten.load(Ordering::Relaxed),
             F::VersionIsState => told.version = u64::from(told.delivery) + told.progress.done,
             F::StartedLost => told.started_at = None,
             F::CreatedMoves => told.created_at = told.updated_at,
@@ -304,6 +309,9 @@ impl StatusStore for BrokenStore {
     }
 
     async fn remove(&self, handle: &StatusHandle) -> Result<bool> {
+        if let Some(status) = self.inner.get(handle).await? {
+            self.forgotten.store(status.version, Ordering::Relaxed);
+        }
         match self.fault {
             F::RemoveForgotten => Ok(true),
             F::RemoveAlwaysTrue => self.inner.remove(handle).await.map(|_| true),

@@ -694,6 +694,7 @@ pub(crate) const STATUS_TABLE: &[(StatusFault, &[&str])] = &[
         &["versions_differ", "a_job_that_runs_is_asked_to_end", "a_step_wakes_a_waiter"],
     ),
     (S::VersionStuck, &["versions_differ", "steps_at_once_leave_the_latest"]),
+    (S::VersionsBeginAgain, &["versions_differ"]),
     (S::WaitGivesUp, &["a_wait_ends_in_its_time_with_what_is_there"]),
     (
         S::WaitsAlways,

@@ -230,6 +230,8 @@ pub(crate) async fn versions_differ(h: &dyn StatusHarness) {
     applied(&*store, &handle, step(Running).execution(2, 1, 1)).await;
     store.request_cancel(&handle).await.expect("the store takes a request");
     seen.push(known(&*store, &handle).await.version);
+    store.remove(&handle).await.expect("the store forgets");
+    seen.push(applied(&*store, &handle, step(Queued)).await.version);
     for (index, version) in seen.iter().enumerate() {
         assert!(!seen[..index].contains(version), "each version is new: {seen:?}");
     }
