@@ -10,8 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use standfast_blobstore::{Blobs, ErrorKind};
-use standfast_core::{Error, JobId, Result as CoreResult, SessionRef};
-use standfast_queue::StatusHandle;
+use standfast_core::{Error, Result as CoreResult};
 use standfast_queue::http::{Accepted, IdempotencyKey, RequestContext};
 
 use super::{App, Failure};
@@ -35,29 +34,15 @@ pub(super) async fn request(
     let owner = context.session;
     let send = app.jobs.send(job).owner(owner).context(context);
     let send = match key {
+        // the same names for the same request: of one visitor, with one key and one content
         Some(key) => {
-            let (id, handle) = ids(&app, &key, owner, &body);
+            let (id, handle) = key.ids(&[&app.secret[..], &body].concat(), owner);
             send.id(id, handle)
         }
         None => send,
     };
     let handle = send.await?;
     Ok(Accepted::new(handle.id(), "/is_ready"))
-}
-
-/// The same names for the same request: of one visitor, with one key and one content.
-fn ids(
-    app: &App,
-    key: &IdempotencyKey,
-    owner: Option<SessionRef>,
-    body: &[u8],
-) -> (JobId, StatusHandle) {
-    let (of_key, _) = key.ids(&*app.secret, owner);
-    let request = [of_key.to_string().as_bytes(), body].concat();
-    let handle = StatusHandle::derive(&*app.secret, &request);
-    // the id goes into logs and must not lead to the handle
-    let id = StatusHandle::derive(b"standfast-report:job:1", handle.to_string().as_bytes());
-    (JobId::from(standfast_core::Id128::from(id)), handle)
 }
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Failure> {
