@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use serde_json::Value;
 use standfast_core::{Backoff, saturating_add};
+use tracing::{Instrument, Span};
 
 use super::context::CancelReason;
 use super::error::Verdict;
@@ -120,7 +121,8 @@ impl Runner {
             return Ended::Abandoned;
         }
         let request = JobRequest { context: context.clone() };
-        let answer = AssertUnwindSafe(async { (kind.handler)(request).await }).catch_unwind();
+        let answer = async { (kind.handler)(request).await }.instrument(span(context));
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         tokio::pin!(answer);
         let companion = self.accompany(source, context, seen);
         tokio::pin!(companion);
@@ -441,4 +443,18 @@ fn flatten(
             .unwrap_or_default();
         Err(JobError::retry(format!("the handler panicked: {message}")))
     })
+}
+
+/// The span that a handler runs in: whatever it logs says which job it was for.
+fn span(context: &JobContext) -> Span {
+    let envelope = context.envelope();
+    tracing::info_span!(
+        "job",
+        id = %envelope.id,
+        kind = %envelope.kind,
+        run = envelope.run,
+        attempt = context.attempt(),
+        request_id = envelope.context.request_id,
+        traceparent = envelope.context.traceparent,
+    )
 }

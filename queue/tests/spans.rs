@@ -1,4 +1,4 @@
-//! What `Traced` tells those who follow spans. A process of its own: which spans are followed is
+//! What queues and workers tell those who follow spans. A process of its own: which spans are followed is
 //! decided once per process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -6,10 +6,13 @@
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use standfast_core::{Error, ErrorKind};
+use serde::{Deserialize, Serialize};
+use standfast_core::{Context, Error, ErrorKind};
 use standfast_queue::testkit::{Fault, Faulty, QueueOperation};
 use standfast_queue::wrap::Traced;
-use standfast_queue::{Envelope, MemoryQueue, OutgoingMessage, Queue, ReceiveOptions};
+use standfast_queue::{
+    Envelope, Job, Jobs, MemoryQueue, MemoryStatusStore, OutgoingMessage, Queue, ReceiveOptions,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -51,7 +54,7 @@ fn mail() -> OutgoingMessage {
 }
 
 #[tokio::test]
-async fn each_call_is_a_span_that_tells_what_became_of_it() {
+async fn calls_and_jobs_are_spans() {
     let inner = Faulty::new(MemoryQueue::new());
     let queue = Traced::new(inner.clone(), "mails");
     let spans = Spans::default();
@@ -69,4 +72,21 @@ async fn each_call_is_a_span_that_tells_what_became_of_it() {
             r#"queue.settle backend="memory" queue="mails" entries=0 error="unavailable""#,
         ]
     );
+
+    let jobs = Jobs::new(MemoryQueue::new(), MemoryStatusStore::new());
+    let mut context = Context::default();
+    context.request_id = Some("req-1".to_owned());
+    jobs.send(Ping).context(context).detached().await.unwrap();
+    jobs.worker(()).on(async |_: Ping| Ok(())).drain().await;
+    let told = spans.0.lock().unwrap();
+    let job = told.iter().find(|line| line.starts_with("job ")).expect("a job is a span");
+    assert!(job.ends_with(r#"kind=ping run=1 attempt=1 request_id="req-1""#), "{job}");
+}
+
+#[derive(Deserialize, Serialize)]
+struct Ping;
+
+impl Job for Ping {
+    const KIND: &'static str = "ping";
+    type Output = ();
 }
