@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use standfast_core::{Error, ErrorKind, Result, to_micros};
+use chrono::{DateTime, Utc};
+use standfast_core::{Error, ErrorKind, Result, checked_add, to_micros};
 
 use crate::checksum::{Crc64, Sha256Digest};
 use crate::meta::{Attributes, Version, Visibility};
@@ -68,12 +68,10 @@ impl Expiry {
     pub fn resolve(self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         let at = match self {
             Self::Never => return Ok(None),
-            Self::At(at) => Some(at),
-            Self::In(span) => {
-                TimeDelta::from_std(span).ok().and_then(|span| now.checked_add_signed(span))
-            }
+            Self::At(at) => Some(to_micros(at)),
+            Self::In(span) => checked_add(now, span),
         };
-        match at.map(to_micros) {
+        match at {
             Some(at) if at > now => Ok(Some(at)),
             Some(at) => Err(invalid(format!("expires at {at}, which is not ahead"))),
             None => Err(invalid("expires beyond the end of the calendar".into())),

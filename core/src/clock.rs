@@ -2,7 +2,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 /// The source of time for everything that waits or compares times inside this process.
 ///
@@ -73,8 +73,26 @@ pub fn to_micros(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
 
+/// `time + span` at that precision; `None` beyond the end of the calendar.
+pub fn checked_add(time: DateTime<Utc>, span: Duration) -> Option<DateTime<Utc>> {
+    time.checked_add_signed(TimeDelta::from_std(span).ok()?).map(to_micros)
+}
+
 /// `instant + span`, or an instant some thirty years ahead where that is out of range.
 pub fn saturating_add(instant: Instant, span: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     instant.checked_add(span.min(FAR)).unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_added_to_keep_the_precision() {
+        let time = DateTime::UNIX_EPOCH;
+        let later = checked_add(time, Duration::from_nanos(1_500)).unwrap();
+        assert_eq!(later.timestamp_subsec_nanos(), 1_000);
+        assert_eq!(checked_add(time, Duration::MAX), None);
+    }
 }

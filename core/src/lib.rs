@@ -15,7 +15,7 @@ pub mod testkit;
 mod tick;
 
 pub use backoff::Backoff;
-pub use clock::{Clock, SystemClock, saturating_add, to_micros};
+pub use clock::{Clock, SystemClock, checked_add, saturating_add, to_micros};
 pub use context::{BusinessRef, Context, SessionRef};
 pub use error::{BoxError, Error, ErrorKind, Reason, Result};
 pub use fence::Fence;

@@ -2,8 +2,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use standfast_core::saturating_add;
+use chrono::{DateTime, Utc};
+use standfast_core::{checked_add, saturating_add};
 
 use super::dead::DeadBox;
 use super::group::Groups;
@@ -202,9 +202,7 @@ impl State {
         let (due, due_at) = if message.delay.is_zero() {
             (now.instant, now.time)
         } else {
-            let due_at = TimeDelta::from_std(message.delay)
-                .ok()
-                .and_then(|delay| now.time.checked_add_signed(delay));
+            let due_at = checked_add(now.time, message.delay);
             let due_at = due_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
             (saturating_add(now.instant, message.delay), due_at)
         };

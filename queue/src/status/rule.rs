@@ -1,6 +1,7 @@
 //! The rule by which one status follows another: pure, so that every backend can be held to it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use standfast_core::checked_add;
 
 use super::{JobState, JobStatus, Progress, StatusUpdate};
 
@@ -75,9 +76,7 @@ impl JobStatus {
             self.started_at = self.started_at.or(Some(now));
         }
         self.finished_at = update.state.is_terminal().then_some(now);
-        self.retry_at = update
-            .retry_in
-            .and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
+        self.retry_at = update.retry_in.and_then(|delay| checked_add(now, delay));
         self.updated_at = now;
         self.version += 1;
     }

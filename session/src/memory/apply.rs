@@ -91,10 +91,9 @@ pub(super) fn apply(
         };
         if let Some(value) = value {
             let mut field = Field::new(value, version);
-            field.expires_at = change.expires_in.map_or(expires_at, |span| {
-                // a span beyond the calendar outlives every session
-                chrono::TimeDelta::from_std(span).ok().and_then(|span| now.checked_add_signed(span))
-            });
+            // a span beyond the calendar outlives every session
+            let ends = |span| standfast_core::checked_add(now, span);
+            field.expires_at = change.expires_in.map_or(expires_at, ends);
             next.insert(name.clone(), field);
         }
     }
