@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use standfast_core::testkit::service;
 use tempfile::TempDir;
 
 use super::http::request;
@@ -40,12 +41,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// A new one, by the driver that the environment names. `None`, loudly, when it names none.
     pub(crate) fn start() -> Option<Self> {
-        let Ok(url) = std::env::var("STANDFAST_TEST_WEBDRIVER") else {
-            let required = std::env::var("STANDFAST_TEST_REQUIRE").unwrap_or_default();
-            assert!(!required.contains("chromium"), "STANDFAST_TEST_WEBDRIVER is not set");
-            eprintln!("skipped: STANDFAST_TEST_WEBDRIVER names no driver; see scripts/test");
-            return None;
-        };
+        let url = service("chromium", "STANDFAST_TEST_WEBDRIVER")?;
         let driver = url.trim_start_matches("http://").trim_end_matches('/');
         let driver = driver.to_socket_addrs().unwrap().next().unwrap();
         let [profile, downloads] = [(); 2].map(|()| TempDir::new().unwrap());
