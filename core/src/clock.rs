@@ -42,6 +42,13 @@ pub trait Clock: Debug + Send + Sync + 'static {
     async fn sleep_until(&self, deadline: Instant);
 }
 
+impl dyn Clock + '_ {
+    /// Sleeps for `span`, from when it is first polled.
+    pub async fn sleep(&self, span: Duration) {
+        self.sleep_until(saturating_add(self.instant(), span)).await;
+    }
+}
+
 /// The clock of the operating system.
 ///
 /// ```

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use standfast_core::{Clock, Error, ErrorKind, Result, saturating_add};
+use standfast_core::{Clock, Error, ErrorKind, Result};
 
 use crate::status::{JobState, JobStatus, Progress};
 
@@ -92,7 +92,7 @@ async fn content(
         content = content => {
             content.unwrap_or_else(|_| Err(failed(ErrorKind::Unexpected).with_detail("panicked")))
         }
-        () = clock.sleep_until(saturating_add(clock.instant(), within)) => {
+        () = clock.sleep(within) => {
             Err(failed(ErrorKind::Timeout))
         }
     }

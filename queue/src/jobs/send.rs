@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use standfast_core::{Backoff, Context, Error, ErrorKind, JobId, SessionRef, Tick, saturating_add};
+use standfast_core::{Backoff, Context, Error, ErrorKind, JobId, SessionRef, Tick};
 
 use super::{Handle, Job, Jobs, worth_repeating};
 use crate::envelope::Envelope;
@@ -275,8 +275,7 @@ where
         match call().await {
             Err(error) if worth_repeating(&error) && attempt < TRIES => {
                 let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
-                let clock = jobs.clock();
-                clock.sleep_until(saturating_add(clock.instant(), pause)).await;
+                jobs.clock().sleep(pause).await;
                 attempt += 1;
             }
             result => return result,

@@ -300,7 +300,7 @@ impl DeadLetters for MemoryQueue {
         let mut redriven = Redriven::default();
         for (index, number) in chosen.into_iter().enumerate() {
             if index > 0 && !pause.is_zero() {
-                self.clock().sleep_until(saturating_add(self.clock().instant(), pause)).await;
+                self.clock().sleep(pause).await;
             }
             let sent = match &options.to {
                 None => {

@@ -180,8 +180,7 @@ impl Runner {
                     }
                     // forgotten, or not to be asked: nobody can cancel it now
                     Ok(None) | Err(_) => {
-                        let next = saturating_add(self.clock.instant(), Duration::from_secs(5));
-                        self.clock.sleep_until(next).await;
+                        self.clock.sleep(Duration::from_secs(5)).await;
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::{Backoff, CancellationToken, Clock, Result, saturating_add};
+use standfast_core::{Backoff, CancellationToken, Clock, Result};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
@@ -135,10 +135,9 @@ impl Runner {
             return;
         }
         self.release.cancel();
-        let until = saturating_add(self.clock.instant(), LETTING_GO);
         tokio::select! {
             () = drained(pulls) => {}
-            () = self.clock.sleep_until(until) => {
+            () = self.clock.sleep(LETTING_GO) => {
                 tracing::error!("jobs could not be given back; their leases run out");
             }
         }
@@ -150,7 +149,7 @@ impl Runner {
             biased;
             () = drained(pulls) => true,
             () = self.release.cancelled() => false,
-            () = self.clock.sleep_until(saturating_add(self.clock.instant(), span)) => false,
+            () = self.clock.sleep(span) => false,
         }
     }
 
@@ -187,8 +186,7 @@ impl Runner {
                     tracing::warn!(failures, %error, "nothing could be received");
                     let pause =
                         error.retry_after().unwrap_or_else(|| BETWEEN_RECEIVES.next(failures));
-                    let until = saturating_add(self.clock.instant(), pause);
-                    self.unless_stopping(self.clock.sleep_until(until)).await;
+                    self.unless_stopping(self.clock.sleep(pause)).await;
                 }
             }
         }
@@ -329,8 +327,7 @@ impl Runner {
                 Err(error) => error,
             };
             tries += 1;
-            let until = saturating_add(self.clock.instant(), BETWEEN_RECEIVES.next(tries));
-            let pause = self.unless_stopping(self.clock.sleep_until(until));
+            let pause = self.unless_stopping(self.clock.sleep(BETWEEN_RECEIVES.next(tries)));
             if !worth_repeating(&error) || self.stopping.is_cancelled() || pause.await.is_none() {
                 tracing::error!(id = %envelope.id, %error, "the end of a job was not stored");
                 return;

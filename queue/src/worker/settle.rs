@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use standfast_core::{Backoff, Error, Result, saturating_add};
+use standfast_core::{Backoff, Error, Result};
 
 use super::JobContext;
 use super::run::{Runner, Source};
@@ -49,7 +49,7 @@ impl Runner {
             let pause = error.retry_after().unwrap_or_else(|| BETWEEN_TRIES.next(attempt));
             attempt += 1;
             tokio::select! {
-                () = self.clock.sleep_until(saturating_add(self.clock.instant(), pause)) => {}
+                () = self.clock.sleep(pause) => {}
                 () = context.lease_ended(&*self.clock) => return Err(Unsaid::TooLate),
                 () = self.release.cancelled() => return Err(Unsaid::TooLate),
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use standfast_core::{Error, ErrorKind, Result, saturating_add};
+use standfast_core::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 
 use super::calls::{Call, Limits, checked, in_chunks};
@@ -204,10 +204,9 @@ impl<C: Call, Q: Queue> Flight<C, Q> {
     async fn run(mut self, mut load: Option<Load<C>>) {
         if self.lingers {
             let clock = &self.shared.config.clock;
-            let until = saturating_add(clock.instant(), self.shared.config.linger);
             tokio::select! {
                 () = self.shared.full.notified() => {}
-                () = clock.sleep_until(until) => {}
+                () = clock.sleep(self.shared.config.linger) => {}
             }
             self.shared.lock().lingering = false;
             self.lingers = false;

@@ -67,7 +67,7 @@ impl<Q: Queue, R: Route> Shared<Q, R> {
             }
             let clock = &poll.shared.clock;
             let kept_for = KEPT_FOR.min(options.lease / 4);
-            clock.sleep_until(saturating_add(clock.instant(), kept_for)).await;
+            clock.sleep(kept_for).await;
             let late = poll.shared.desk().unpark(Some(&tickets));
             poll.shared.release(late).await;
         });
