@@ -15,6 +15,7 @@ mod memory;
 mod message;
 mod queue;
 mod receipt;
+mod reply;
 pub mod status;
 #[cfg(feature = "subprocess")]
 pub mod subprocess;
@@ -38,6 +39,7 @@ pub use memory::{MemoryQueue, MemoryQueueConfig};
 pub use message::{Dedupe, Original, OutgoingMessage, Priority, SendOutcome};
 pub use queue::{Queue, QueueExt, QueueStats};
 pub use receipt::{DeliveryToken, Receipt};
+pub use reply::{Answering, Asking, ReplyQueue, ReplyStatuses, ReplyStore};
 pub use status::{
     Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,
     Progress, StatusCapabilities, StatusStore, StatusUpdate,

@@ -2,6 +2,7 @@
 //! other.
 
 mod forward;
+mod json;
 mod memory;
 mod model;
 mod rule;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use standfast_core::{HealthCheck, Result};
 
 use crate::handle::StatusHandle;
+pub(crate) use json::{DEEPEST, is_readable};
 pub use memory::{MemoryStatusConfig, MemoryStatusStore};
 pub use model::{JobFailure, JobState, JobStatus, Progress, StatusUpdate};
 

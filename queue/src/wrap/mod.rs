@@ -28,5 +28,4 @@ pub use sharded::Sharded;
 pub use traced::Traced;
 pub use traced_status::TracedStatus;
 
-#[cfg(feature = "testkit")]
 pub(crate) use delegate::delegate_operators;
