@@ -129,6 +129,8 @@ pub enum Reason {
     NewerVersion,
     /// `Unavailable`: no space left.
     NoSpace,
+    /// `OutcomeUnknown`: it was done, but is stored on fewer replicas than asked for.
+    NotReplicated,
     /// `Denied`: the signature does not match.
     Signature,
 }

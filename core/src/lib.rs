@@ -10,6 +10,8 @@ mod health;
 mod id;
 mod lifecycle;
 pub mod random;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod tick;
