@@ -44,6 +44,8 @@ pub use status::{
     Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,
     Progress, StatusCapabilities, StatusStore, StatusUpdate,
 };
+#[cfg(feature = "redis")]
+pub use status::{RedisStatusConfig, RedisStatusStore};
 #[cfg(feature = "tower")]
 pub use worker::middleware;
 pub use worker::{

@@ -16,9 +16,10 @@ use standfast_queue::testkit::{
 };
 use standfast_queue::{
     Advance, CancelOutcome, DeadLetterFilter, DeadLetters, Envelope, Handle, Job, JobContext,
-    JobError, JobState, JobStatus, Jobs, KindConfig, MemoryQueue, MemoryQueueConfig, MemoryStatusStore, Queue,
-    QueueExt, ReceiveOptions, ReplyQueue, ReplyStatuses, ReplyStore, RetryPolicy, SendOutcome,
-    Settlement, StatusCapabilities, StatusHandle, StatusStore, StatusUpdate, WaitError,
+    JobError, JobState, JobStatus, Jobs, KindConfig, MemoryQueue, MemoryQueueConfig,
+    MemoryStatusStore, Queue, QueueExt, ReceiveOptions, ReplyQueue, ReplyStatuses, ReplyStore,
+    RetryPolicy, SendOutcome, Settlement, StatusCapabilities, StatusHandle, StatusStore,
+    StatusUpdate, WaitError,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -230,10 +231,8 @@ fn worker(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_instance_learns_the_results_of_its_own_jobs() {
     let (jobs, own) = (MemoryQueue::new(), [MemoryQueue::new(), MemoryQueue::new()]);
-    let webs = [
-        Web::start("web-0", &jobs, own[0].clone()),
-        Web::start("web-1", &jobs, own[1].clone()),
-    ];
+    let webs =
+        [Web::start("web-0", &jobs, own[0].clone()), Web::start("web-1", &jobs, own[1].clone())];
     let open = move |name: &str| -> Result<Arc<dyn Queue>> {
         let index: usize = name.trim_start_matches("web-").parse().expect("one of two");
         Ok(Arc::new(own[index].clone()))

@@ -130,11 +130,7 @@ impl ReplyQueue {
     }
 
     /// The same, with the time of the statuses.
-    pub fn with_clock(
-        name: impl Into<Arc<str>>,
-        queue: impl Queue,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn with_clock(name: impl Into<Arc<str>>, queue: impl Queue, clock: Arc<dyn Clock>) -> Self {
         let mut config = MemoryStatusConfig::default();
         config.clock = Arc::clone(&clock);
         Self {

@@ -187,8 +187,7 @@ impl ReplyStore {
         let was_last = {
             let mut state = self.state();
             let asked = state.known.get(&handle);
-            let was_last =
-                asked.is_some_and(|asked| asked.token.as_ref() == Some(receipt.token()));
+            let was_last = asked.is_some_and(|asked| asked.token.as_ref() == Some(receipt.token()));
             was_last && state.known.remove(&handle).is_some()
         };
         if was_last {
@@ -313,10 +312,8 @@ impl StatusStore for ReplyStore {
 
     async fn request_cancel(&self, handle: &StatusHandle) -> Result<CancelOutcome> {
         match self.name(handle) {
-            Some(_) => {
-                Err(Error::new(ErrorKind::Unsupported, "reply", "status.request_cancel")
-                    .with_detail("through a reply queue nobody can be asked to end"))
-            }
+            Some(_) => Err(Error::new(ErrorKind::Unsupported, "reply", "status.request_cancel")
+                .with_detail("through a reply queue nobody can be asked to end")),
             None => self.0.otherwise.request_cancel(handle).await,
         }
     }

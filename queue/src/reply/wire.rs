@@ -94,9 +94,12 @@ impl Step {
             return Err(error(ErrorKind::Corrupt).with_detail("a message of another kind"));
         }
         if envelope.version > VERSION {
-            return Err(error(ErrorKind::Unsupported).with_reason(Reason::NewerVersion).with_detail(
-                format!("version {}, this library reads up to {VERSION}", envelope.version),
-            ));
+            return Err(error(ErrorKind::Unsupported)
+                .with_reason(Reason::NewerVersion)
+                .with_detail(format!(
+                    "version {}, this library reads up to {VERSION}",
+                    envelope.version
+                )));
         }
         let unreadable = || error(ErrorKind::Corrupt).with_detail("no step of a status");
         let handle = envelope.handle.ok_or_else(unreadable)?;

@@ -17,7 +17,11 @@ use crate::deadlines::Deadlines;
 use crate::handle::StatusHandle;
 
 /// How long a status that has not ended lives after its last step.
-const KEEP_UNFINISHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const KEEP_UNFINISHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long one that ended by a request to cancel is kept: the request names no time, and a day
+/// lets whoever polls see it.
+pub(super) const KEEP_CANCELLED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a [`MemoryStatusStore`] behaves.
 ///
@@ -261,9 +265,7 @@ impl StatusStore for MemoryStatusStore {
         match outcome {
             CancelOutcome::Cancelled => {
                 entry.wake();
-                // the caller names no time; a day lets whoever polls see it
-                let day = Duration::from_secs(24 * 60 * 60);
-                state.keep(*handle, day, instant, self.config.max_finished);
+                state.keep(*handle, KEEP_CANCELLED, instant, self.config.max_finished);
             }
             CancelOutcome::Requested => entry.wake(),
             CancelOutcome::Finished | CancelOutcome::Unknown => {}

@@ -5,6 +5,8 @@ mod forward;
 mod json;
 mod memory;
 mod model;
+#[cfg(feature = "redis")]
+mod redis;
 mod rule;
 
 use std::fmt::Debug;
@@ -18,6 +20,8 @@ use crate::handle::StatusHandle;
 pub(crate) use json::{DEEPEST, is_readable};
 pub use memory::{MemoryStatusConfig, MemoryStatusStore};
 pub use model::{JobFailure, JobState, JobStatus, Progress, StatusUpdate};
+#[cfg(feature = "redis")]
+pub use redis::{RedisStatusConfig, RedisStatusStore};
 
 /// The largest checkpoint in bytes.
 pub const MAX_CHECKPOINT: usize = 64 * 1024;
