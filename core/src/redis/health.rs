@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,13 +31,20 @@ pub(super) async fn check(topology: &Topology, timeout: Duration) -> Verdict {
     let total = nodes.len();
     let mut asked = JoinSet::new();
     for node in nodes {
-        asked.spawn(async move { examine(&node, deadline).await });
+        asked.spawn(async move {
+            let answer = examine(&node, deadline).await;
+            (node, answer)
+        });
     }
-    let (mut remarks, mut failures) = (topology.remarks(), Vec::new());
+    let (mut remarks, mut failures) = (Vec::new(), Vec::new());
     while let Some(answer) = asked.join_next().await {
         match answer {
-            Ok(Ok(more)) => remarks.extend(more),
-            Ok(Err(why)) => failures.push(why),
+            Ok((_, Ok(more))) => remarks.extend(more),
+            Ok((node, Err(why))) => {
+                // or a process that only ever asks for health would not notice a failover
+                topology.suspect(&node);
+                failures.push(why);
+            }
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -63,7 +70,13 @@ async fn examine(node: &Arc<Node>, deadline: Instant) -> Result<Vec<String>, Str
     let link = node.link(deadline).await.map_err(|why| why.to_string())?;
     let info = timeout_at(deadline, Info::read(&link)).await;
     match info.map_err(|_| format!("{at}: no answer to INFO"))? {
-        Some(info) => {
+        Some(mut info) => {
+            // only the nodes themselves know whether they serve
+            if info.get("cluster_enabled") == "1" {
+                let question = redis::cmd("CLUSTER").arg("INFO").take();
+                let more = timeout_at(deadline, Info::ask(&link, &question)).await;
+                info.0.extend(more.ok().flatten().map(|more| more.0).unwrap_or_default());
+            }
             info.failure().map_or(Ok(()), |why| Err(format!("{at}: {why}")))?;
             Ok(info.remarks().into_iter().map(|remark| format!("{at}: {remark}")).collect())
         }
@@ -85,7 +98,11 @@ struct Info(HashMap<String, String>);
 impl Info {
     /// `None` when the server does not say, or the connection fails, which the next request sees.
     async fn read(link: &Link) -> Option<Self> {
-        match link.send(&redis::cmd("INFO")).await {
+        Self::ask(link, &redis::cmd("INFO")).await
+    }
+
+    async fn ask(link: &Link, question: &Cmd) -> Option<Self> {
+        match link.send(question).await {
             Ok(Value::BulkString(bytes)) => Some(Self::parse(&String::from_utf8_lossy(&bytes))),
             _ => None,
         }
@@ -107,6 +124,9 @@ impl Info {
     fn failure(&self) -> Option<&'static str> {
         if self.get("loading") == "1" {
             return Some("is loading its data");
+        }
+        if self.get("cluster_state") == "fail" {
+            return Some("the Cluster is down; `CLUSTER SHARDS` tells which slots are missing");
         }
         (self.get("role") == "slave").then_some("is a replica, which takes no writes")
     }
