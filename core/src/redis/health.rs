@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Verdict;
 
-use super::link::{Link, NoLink};
+use super::link::{Failed, Link, NoLink};
 use super::node::Node;
 use super::topology::Topology;
 
@@ -67,16 +67,8 @@ pub(super) async fn check(topology: &Topology, timeout: Duration) -> Verdict {
 /// What is worth a look on `node`, or why it does not work.
 async fn examine(node: &Arc<Node>, deadline: Instant) -> Result<Vec<String>, String> {
     let at = &node.address;
-    let link = node.link(deadline).await.map_err(|why| why.to_string())?;
-    let info = timeout_at(deadline, Info::read(&link)).await;
-    match info.map_err(|_| format!("{at}: no answer to INFO"))? {
-        Some(mut info) => {
-            // only the nodes themselves know whether they serve
-            if info.get("cluster_enabled") == "1" {
-                let question = redis::cmd("CLUSTER").arg("INFO").take();
-                let more = timeout_at(deadline, Info::ask(&link, &question)).await;
-                info.0.extend(more.ok().flatten().map(|more| more.0).unwrap_or_default());
-            }
+    match inquire(node, deadline).await? {
+        Some(info) => {
             info.failure().map_or(Ok(()), |why| Err(format!("{at}: {why}")))?;
             Ok(info.remarks().into_iter().map(|remark| format!("{at}: {remark}")).collect())
         }
@@ -85,9 +77,25 @@ async fn examine(node: &Arc<Node>, deadline: Instant) -> Result<Vec<String>, Str
     }
 }
 
-/// Warns of a server that evicts. Once per connection to a server that was not known before.
+async fn inquire(node: &Arc<Node>, deadline: Instant) -> Result<Option<Info>, String> {
+    loop {
+        let link = node.link(deadline).await.map_err(|why| why.to_string())?;
+        match timeout_at(deadline, Info::read(&link)).await {
+            Ok(Ok(info)) => return Ok(info),
+            other => {
+                node.forget(&link);
+                // a connection that ended while nobody looked says nothing about the server
+                if !matches!(other, Ok(Err(Failed::NotSent))) {
+                    return Err(format!("{}: no answer to INFO", node.address));
+                }
+            }
+        }
+    }
+}
+
+/// Warns of a server that evicts. A connection that fails meanwhile shows in the requests.
 pub(super) async fn warn_of_eviction(link: &Link, node: &Node) {
-    if let Some(why) = Info::read(link).await.and_then(|info| info.eviction()) {
+    if let Some(why) = Info::read(link).await.ok().flatten().and_then(|info| info.eviction()) {
         tracing::warn!(node = %node.address, "{why}");
     }
 }
@@ -96,16 +104,22 @@ pub(super) async fn warn_of_eviction(link: &Link, node: &Node) {
 struct Info(HashMap<String, String>);
 
 impl Info {
-    /// `None` when the server does not say, or the connection fails, which the next request sees.
-    async fn read(link: &Link) -> Option<Self> {
-        Self::ask(link, &redis::cmd("INFO")).await
+    /// `None` when the user may not ask.
+    async fn read(link: &Link) -> Result<Option<Self>, Failed> {
+        let Some(mut info) = Self::ask(link, &redis::cmd("INFO")).await? else { return Ok(None) };
+        if info.get("cluster_enabled") == "1" {
+            // only the nodes themselves know whether they serve
+            let question = redis::cmd("CLUSTER").arg("INFO").take();
+            info.0.extend(Self::ask(link, &question).await?.map(|more| more.0).unwrap_or_default());
+        }
+        Ok(Some(info))
     }
 
-    async fn ask(link: &Link, question: &Cmd) -> Option<Self> {
-        match link.send(question).await {
-            Ok(Value::BulkString(bytes)) => Some(Self::parse(&String::from_utf8_lossy(&bytes))),
+    async fn ask(link: &Link, question: &Cmd) -> Result<Option<Self>, Failed> {
+        Ok(match link.send(question).await? {
+            Value::BulkString(bytes) => Some(Self::parse(&String::from_utf8_lossy(&bytes))),
             _ => None,
-        }
+        })
     }
 
     fn parse(text: &str) -> Self {

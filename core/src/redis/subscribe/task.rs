@@ -46,6 +46,8 @@ pub(super) async fn run(
     let mut channels = Channels::default();
     let (mut failures, mut last) = (0_u32, None::<Address>);
     let mut inbox = Vec::new();
+    let mut doubts = interval(DOUBT);
+    doubts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // an idle process holds no connection
         while channels.is_empty() {
@@ -60,9 +62,6 @@ pub(super) async fn run(
             sleep(delay).await;
             connect(&settings, &topology, avoid.as_ref()).await
         });
-        let mut doubts = interval(DOUBT);
-        doubts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        doubts.reset();
         let connected = loop {
             tokio::select! {
                 result = &mut connecting => break result,
@@ -72,14 +71,15 @@ pub(super) async fn run(
                     }
                     inbox.drain(..).for_each(|command| channels.apply(command, failures == 0));
                 }
-                _ = doubts.tick() => channels.doubt(),
+                _ = doubts.tick(), if failures > 0 => channels.doubt(),
             }
         };
         let why = match connected {
             Ok((address, pubsub)) => {
-                tracing::debug!(node = %address, "subscribed connection is there");
                 if failures > 0 {
                     tracing::info!(node = %address, "subscribed redis connection is back");
+                } else {
+                    tracing::debug!(node = %address, "subscribed redis connection is there");
                 }
                 failures = 0;
                 let end = serve(pubsub, &address, &topology, &mut channels, &mut commands).await;
@@ -95,10 +95,13 @@ pub(super) async fn run(
             }
         };
         if failures == 0 {
-            tracing::warn!(why, "subscribed redis connection lost");
+            tracing::warn!(why, "no subscribed redis connection");
+            channels.lost();
+            doubts.reset();
+        } else {
+            tracing::debug!(why, "still no subscribed redis connection");
         }
         failures = failures.saturating_add(1);
-        channels.lost();
     }
 }
 
