@@ -23,10 +23,10 @@ const HASTY_REDIRECTS: u32 = 3;
 enum Setback {
     /// Nothing happened, nor will.
     Final(Error),
-    /// Nothing happened; the node at this address has the slot.
-    Moved(Address),
-    /// Nothing happened; the node at this address takes this one request.
-    Ask(Address),
+    /// Nothing happened; this node has the slot.
+    Moved(Arc<Node>),
+    /// Nothing happened; this node takes this one request.
+    Ask(Arc<Node>),
     /// Nothing happened; the connection had ended before.
     Stale,
     /// Nothing happened; later, for this reason.
@@ -95,18 +95,18 @@ impl Call<'_> {
                     continue;
                 }
                 Err(Setback::Stale) => "the connection ended".into(),
-                Err(Setback::Moved(address)) => {
-                    self.topology.moved(self.request.slot, &address);
+                Err(Setback::Moved(node)) => {
+                    self.topology.moved(self.request.slot, &node);
                     redirects += 1;
                     if redirects <= HASTY_REDIRECTS {
                         continue;
                     }
-                    format!("redirected {redirects} times, at last to {address}")
+                    format!("redirected {redirects} times, at last to {}", node.address)
                 }
-                Err(Setback::Ask(address)) => {
+                Err(Setback::Ask(node)) => {
                     redirects += 1;
-                    let why = format!("redirected {redirects} times, at last to {address}");
-                    ask = Some(address);
+                    let why = format!("redirected {redirects} times, at last to {}", node.address);
+                    ask = Some(node);
                     if redirects <= HASTY_REDIRECTS {
                         continue;
                     }
@@ -123,13 +123,16 @@ impl Call<'_> {
     }
 
     /// One attempt on the node that owns the slot, or on the one to `ask` instead.
-    async fn attempt(&self, first: bool, ask: Option<Address>) -> Result<Reply, Setback> {
+    async fn attempt(&self, first: bool, ask: Option<Arc<Node>>) -> Result<Reply, Setback> {
         let asking = ask.is_some();
         let node = match ask {
-            Some(address) => self.topology.node(address),
-            None => self.topology.owner(self.request.slot, self.deadline).await,
+            Some(node) => node,
+            None => self
+                .topology
+                .owner(self.request.slot, !first, self.deadline)
+                .await
+                .map_err(|why| self.no_link(&why))?,
         };
-        let node = node.map_err(|why| self.no_link(&why))?;
         let result = self.attempt_on(&node, asking, first).await;
         if matches!(result, Err(Setback::Later(_) | Setback::Lost(_))) {
             self.topology.suspect(&node);
@@ -280,13 +283,20 @@ impl Call<'_> {
                 "{at}: is a replica (READONLY); name the primary, or use redis+sentinel:// or \
                  redis+cluster://"
             )),
-            Refusal::Moved(_) | Refusal::Ask(_) if !self.topology.redirects() => {
-                let detail = "the server is a node of a Cluster: use a redis+cluster:// URL";
-                Setback::Final(self.error(ErrorKind::Invalid, detail))
+            Refusal::Moved(address) => {
+                self.redirected(&address).map_or_else(Setback::Final, Setback::Moved)
             }
-            Refusal::Moved(address) => Setback::Moved(address),
-            Refusal::Ask(address) => Setback::Ask(address),
+            Refusal::Ask(address) => {
+                self.redirected(&address).map_or_else(Setback::Final, Setback::Ask)
+            }
         }
+    }
+
+    fn redirected(&self, address: &Address) -> Result<Arc<Node>> {
+        self.topology.redirected(address).ok_or_else(|| {
+            let detail = "the server is a node of a Cluster: use a redis+cluster:// URL";
+            self.error(ErrorKind::Invalid, detail)
+        })
     }
 
     fn no_link(&self, why: &NoLink) -> Setback {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Verdict;
 
-use super::link::{Link, NoLink};
+use super::link::{Failed, Link, NoLink};
 use super::node::Node;
 use super::topology::Topology;
 
@@ -31,13 +31,20 @@ pub(super) async fn check(topology: &Topology, timeout: Duration) -> Verdict {
     let total = nodes.len();
     let mut asked = JoinSet::new();
     for node in nodes {
-        asked.spawn(async move { examine(&node, deadline).await });
+        asked.spawn(async move {
+            let answer = examine(&node, deadline).await;
+            (node, answer)
+        });
     }
-    let (mut remarks, mut failures) = (topology.remarks(), Vec::new());
+    let (mut remarks, mut failures) = (Vec::new(), Vec::new());
     while let Some(answer) = asked.join_next().await {
         match answer {
-            Ok(Ok(more)) => remarks.extend(more),
-            Ok(Err(why)) => failures.push(why),
+            Ok((_, Ok(more))) => remarks.extend(more),
+            Ok((node, Err(why))) => {
+                // or a process that only ever asks for health would not notice a failover
+                topology.suspect(&node);
+                failures.push(why);
+            }
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -60,9 +67,7 @@ pub(super) async fn check(topology: &Topology, timeout: Duration) -> Verdict {
 /// What is worth a look on `node`, or why it does not work.
 async fn examine(node: &Arc<Node>, deadline: Instant) -> Result<Vec<String>, String> {
     let at = &node.address;
-    let link = node.link(deadline).await.map_err(|why| why.to_string())?;
-    let info = timeout_at(deadline, Info::read(&link)).await;
-    match info.map_err(|_| format!("{at}: no answer to INFO"))? {
+    match inquire(node, deadline).await? {
         Some(info) => {
             info.failure().map_or(Ok(()), |why| Err(format!("{at}: {why}")))?;
             Ok(info.remarks().into_iter().map(|remark| format!("{at}: {remark}")).collect())
@@ -72,9 +77,25 @@ async fn examine(node: &Arc<Node>, deadline: Instant) -> Result<Vec<String>, Str
     }
 }
 
-/// Warns of a server that evicts. Once per connection to a server that was not known before.
+async fn inquire(node: &Arc<Node>, deadline: Instant) -> Result<Option<Info>, String> {
+    loop {
+        let link = node.link(deadline).await.map_err(|why| why.to_string())?;
+        match timeout_at(deadline, Info::read(&link)).await {
+            Ok(Ok(info)) => return Ok(info),
+            other => {
+                node.forget(&link);
+                // a connection that ended while nobody looked says nothing about the server
+                if !matches!(other, Ok(Err(Failed::NotSent))) {
+                    return Err(format!("{}: no answer to INFO", node.address));
+                }
+            }
+        }
+    }
+}
+
+/// Warns of a server that evicts. A connection that fails meanwhile shows in the requests.
 pub(super) async fn warn_of_eviction(link: &Link, node: &Node) {
-    if let Some(why) = Info::read(link).await.and_then(|info| info.eviction()) {
+    if let Some(why) = Info::read(link).await.ok().flatten().and_then(|info| info.eviction()) {
         tracing::warn!(node = %node.address, "{why}");
     }
 }
@@ -83,12 +104,22 @@ pub(super) async fn warn_of_eviction(link: &Link, node: &Node) {
 struct Info(HashMap<String, String>);
 
 impl Info {
-    /// `None` when the server does not say, or the connection fails, which the next request sees.
-    async fn read(link: &Link) -> Option<Self> {
-        match link.send(&redis::cmd("INFO")).await {
-            Ok(Value::BulkString(bytes)) => Some(Self::parse(&String::from_utf8_lossy(&bytes))),
-            _ => None,
+    /// `None` when the user may not ask.
+    async fn read(link: &Link) -> Result<Option<Self>, Failed> {
+        let Some(mut info) = Self::ask(link, &redis::cmd("INFO")).await? else { return Ok(None) };
+        if info.get("cluster_enabled") == "1" {
+            // only the nodes themselves know whether they serve
+            let question = redis::cmd("CLUSTER").arg("INFO").take();
+            info.0.extend(Self::ask(link, &question).await?.map(|more| more.0).unwrap_or_default());
         }
+        Ok(Some(info))
+    }
+
+    async fn ask(link: &Link, question: &Cmd) -> Result<Option<Self>, Failed> {
+        Ok(match link.send(question).await? {
+            Value::BulkString(bytes) => Some(Self::parse(&String::from_utf8_lossy(&bytes))),
+            _ => None,
+        })
     }
 
     fn parse(text: &str) -> Self {
@@ -107,6 +138,9 @@ impl Info {
     fn failure(&self) -> Option<&'static str> {
         if self.get("loading") == "1" {
             return Some("is loading its data");
+        }
+        if self.get("cluster_state") == "fail" {
+            return Some("the Cluster is down; `CLUSTER SHARDS` tells which slots are missing");
         }
         (self.get("role") == "slave").then_some("is a replica, which takes no writes")
     }

@@ -136,7 +136,7 @@ impl Node {
 
     /// Forgets `link`, which failed, unless somebody else has replaced it already. Requests that
     /// wait for replies on it keep it until their own deadlines.
-    fn forget(&self, link: &Arc<Link>) {
+    pub(super) fn forget(&self, link: &Arc<Link>) {
         let mut state = self.state();
         if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             state.link = None;

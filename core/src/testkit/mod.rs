@@ -10,5 +10,5 @@ mod service;
 pub use clock::ManualClock;
 pub use proxy::{Direction, FaultProxy, Traffic};
 #[cfg(feature = "redis")]
-pub use redis::RedisServer;
+pub use redis::{RedisCluster, RedisSentinel, RedisServer};
 pub use service::service;

@@ -9,7 +9,7 @@ use futures_core::Stream;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Msg, RedisError};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Command;
 use super::channels::{Batch, Channels};
@@ -46,6 +46,8 @@ pub(super) async fn run(
     let mut channels = Channels::default();
     let (mut failures, mut last) = (0_u32, None::<Address>);
     let mut inbox = Vec::new();
+    let mut doubts = interval(DOUBT);
+    doubts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // an idle process holds no connection
         while channels.is_empty() {
@@ -60,9 +62,6 @@ pub(super) async fn run(
             sleep(delay).await;
             connect(&settings, &topology, avoid.as_ref()).await
         });
-        let mut doubts = interval(DOUBT);
-        doubts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        doubts.reset();
         let connected = loop {
             tokio::select! {
                 result = &mut connecting => break result,
@@ -72,14 +71,15 @@ pub(super) async fn run(
                     }
                     inbox.drain(..).for_each(|command| channels.apply(command, failures == 0));
                 }
-                _ = doubts.tick() => channels.doubt(),
+                _ = doubts.tick(), if failures > 0 => channels.doubt(),
             }
         };
         let why = match connected {
             Ok((address, pubsub)) => {
-                tracing::debug!(node = %address, "subscribed connection is there");
                 if failures > 0 {
                     tracing::info!(node = %address, "subscribed redis connection is back");
+                } else {
+                    tracing::debug!(node = %address, "subscribed redis connection is there");
                 }
                 failures = 0;
                 let end = serve(pubsub, &address, &topology, &mut channels, &mut commands).await;
@@ -89,34 +89,43 @@ pub(super) async fn run(
                     End::Lost(why) => why,
                 }
             }
-            Err(why) => why.to_string(),
+            Err((address, why)) => {
+                last = address;
+                why.to_string()
+            }
         };
         if failures == 0 {
-            tracing::warn!(why, "subscribed redis connection lost");
+            tracing::warn!(why, "no subscribed redis connection");
+            channels.lost();
+            doubts.reset();
+        } else {
+            tracing::debug!(why, "still no subscribed redis connection");
         }
         failures = failures.saturating_add(1);
-        channels.lost();
     }
 }
 
+/// The error says where it was, if it came to that.
 async fn connect(
     settings: &Settings,
     topology: &Topology,
     avoid: Option<&Address>,
-) -> Result<(Address, PubSub), NoLink> {
+) -> Result<(Address, PubSub), (Option<Address>, NoLink)> {
     let limit = settings.config.connect_timeout;
-    let address = topology.subscribe_at(avoid).await?;
-    let later = |why: String| NoLink::Later(format!("{address}: {why}"));
+    let address = topology.subscribe_at(avoid, Instant::now() + limit).await;
+    let address = address.map_err(|why| (None, why))?;
     let opening = async {
         // what was written does not matter here: subscribing twice is subscribing once
         let stream = stream::open(settings, &address, Arc::new(AtomicU64::new(0))).await?;
         PubSub::new(&settings.login.for_subscriptions(), stream).await
     };
-    match timeout(limit, opening).await {
-        Ok(Ok(pubsub)) => Ok((address, pubsub)),
-        Ok(Err(error)) => Err(later(error.to_string())),
-        Err(_) => Err(later(format!("no answer within {limit:?}"))),
-    }
+    let why = match timeout(limit, opening).await {
+        Ok(Ok(pubsub)) => return Ok((address, pubsub)),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {limit:?}"),
+    };
+    let why = NoLink::Later(format!("{address}: {why}"));
+    Err((Some(address), why))
 }
 
 type Exchange = Pin<Box<dyn Future<Output = Result<Option<Batch>, String>> + Send>>;
@@ -125,7 +134,7 @@ type Exchange = Pin<Box<dyn Future<Output = Result<Option<Batch>, String>> + Sen
 async fn serve(
     pubsub: PubSub,
     address: &Address,
-    topology: &Topology,
+    topology: &Arc<Topology>,
     channels: &mut Channels,
     commands: &mut UnboundedReceiver<Command>,
 ) -> End {
@@ -161,10 +170,7 @@ async fn serve(
                 }
             }
             _ = pings.tick(), if exchange.is_none() => {
-                if !topology.reaches(address) {
-                    return End::Lost(format!("{address}: is not where messages arrive any more"));
-                }
-                exchange = Some(pinged(sink.clone()));
+                exchange = Some(pinged(sink.clone(), Arc::clone(topology), address.clone()));
             }
         }
     }
@@ -196,8 +202,11 @@ fn told(mut sink: PubSubSink, batch: Batch) -> Exchange {
     })
 }
 
-fn pinged(mut sink: PubSubSink) -> Exchange {
+fn pinged(mut sink: PubSubSink, topology: Arc<Topology>, address: Address) -> Exchange {
     Box::pin(async move {
+        if !topology.reaches(&address).await {
+            return Err("is not where messages arrive any more".into());
+        }
         answered(timeout(ANSWER, sink.ping::<redis::Value>()).await)?;
         Ok(None)
     })

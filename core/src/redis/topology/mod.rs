@@ -1,94 +1,116 @@
 //! Which node has a slot: the three ways of finding out.
 
+mod cluster;
+mod nodes;
+mod sentinel;
+mod slots;
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::{ErrorKind, Result};
+use crate::Result;
 
 use super::address::Address;
 use super::config::Servers;
-use super::error::configuration;
 use super::link::NoLink;
 use super::node::Node;
 use super::settings::Settings;
+use cluster::Cluster;
+use sentinel::Sentinel;
 
 pub(super) enum Topology {
     Single(Arc<Node>),
+    Cluster(Arc<Cluster>),
+    Sentinel(Arc<Sentinel>),
 }
 
 impl Topology {
     pub(super) fn new(settings: &Arc<Settings>) -> Result<Self> {
         let mut addresses = settings.config.addresses()?;
-        match &settings.config.servers {
+        let settings = Arc::clone(settings);
+        Ok(match &settings.config.servers {
             Servers::Single(_) => {
-                let node = Node::new(addresses.swap_remove(0), Arc::clone(settings), false);
-                Ok(Self::Single(node))
+                Self::Single(Node::new(addresses.swap_remove(0), settings, false))
             }
-            _ => Err(configuration(ErrorKind::Unsupported, "a single server only, so far")),
-        }
+            Servers::Cluster(_) => Self::Cluster(Cluster::new(addresses, settings)),
+            Servers::Sentinel { master, .. } => {
+                let master = master.clone();
+                Self::Sentinel(Sentinel::new(addresses, master, settings))
+            }
+        })
     }
 
-    /// The node that owns `slot`, as far as is known; the servers are asked if nothing is.
-    pub(super) async fn owner(&self, _slot: u16, _deadline: Instant) -> Result<Arc<Node>, NoLink> {
+    /// The node that owns `slot`, as far as is known; the servers are asked if nothing is, and
+    /// `again` if the last answer has proved wrong since.
+    pub(super) async fn owner(
+        &self,
+        slot: u16,
+        again: bool,
+        deadline: Instant,
+    ) -> Result<Arc<Node>, NoLink> {
         match self {
             Self::Single(node) => Ok(Arc::clone(node)),
+            Self::Cluster(cluster) => cluster.owner(slot, again, deadline).await,
+            Self::Sentinel(sentinel) => sentinel.primary(again, deadline).await,
         }
     }
 
-    /// Whether redirects to other nodes can be followed.
-    pub(super) fn redirects(&self) -> bool {
+    /// The node at `address`, to which a request was redirected; `None` where that cannot be.
+    pub(super) fn redirected(&self, address: &Address) -> Option<Arc<Node>> {
         match self {
-            Self::Single(_) => false,
+            Self::Cluster(cluster) => Some(cluster.node(address)),
+            Self::Single(_) | Self::Sentinel(_) => None,
         }
     }
 
-    /// The node at `address`.
-    pub(super) fn node(&self, _address: Address) -> Result<Arc<Node>, NoLink> {
-        match self {
-            Self::Single(node) => Ok(Arc::clone(node)),
+    /// `node` owns `slot` now, says the node that did.
+    pub(super) fn moved(&self, slot: u16, node: &Arc<Node>) {
+        if let Self::Cluster(cluster) = self {
+            cluster.moved(slot, node);
         }
     }
 
-    /// `address` owns `slot` now, says the node that did.
-    pub(super) fn moved(&self, _slot: u16, _address: &Address) {
-        match self {
-            Self::Single(_) => {}
-        }
-    }
-
-    /// `node` could not be reached or would not serve: find out anew before the next attempt.
-    pub(super) fn suspect(&self, _node: &Node) {
+    /// `node` could not be reached or would not serve: who tries again has to find out anew.
+    pub(super) fn suspect(&self, node: &Node) {
         match self {
             Self::Single(_) => {}
+            Self::Cluster(cluster) => cluster.suspect(),
+            Self::Sentinel(sentinel) => sentinel.suspect(node),
         }
     }
 
     /// Where to subscribe, rather not at `avoid`.
-    pub(super) async fn subscribe_at(&self, _avoid: Option<&Address>) -> Result<Address, NoLink> {
+    pub(super) async fn subscribe_at(
+        &self,
+        avoid: Option<&Address>,
+        deadline: Instant,
+    ) -> Result<Address, NoLink> {
         match self {
             Self::Single(node) => Ok(node.address.clone()),
+            Self::Cluster(cluster) => Ok(cluster.subscribe_at(avoid, deadline).await),
+            Self::Sentinel(sentinel) => {
+                Ok(sentinel.primary(avoid.is_some(), deadline).await?.address.clone())
+            }
         }
     }
 
-    /// Whether messages still reach a subscriber at `address`.
-    pub(super) fn reaches(&self, _address: &Address) -> bool {
+    /// Whether messages still reach a subscriber at `address`, as far as is known; what is known
+    /// is refreshed now and then.
+    pub(super) async fn reaches(&self, address: &Address) -> bool {
         match self {
             Self::Single(_) => true,
+            Self::Cluster(cluster) => cluster.reaches(address).await,
+            Self::Sentinel(sentinel) => sentinel.reaches(address).await,
         }
     }
 
-    /// Every node that should be asked for its health.
-    pub(super) async fn primaries(&self, _deadline: Instant) -> Result<Vec<Arc<Node>>, NoLink> {
+    /// Every node that takes writes.
+    pub(super) async fn primaries(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, NoLink> {
         match self {
             Self::Single(node) => Ok(vec![Arc::clone(node)]),
-        }
-    }
-
-    /// What is worth a look about the whole.
-    pub(super) fn remarks(&self) -> Vec<String> {
-        match self {
-            Self::Single(_) => Vec::new(),
+            Self::Cluster(cluster) => cluster.primaries(deadline).await,
+            Self::Sentinel(sentinel) => Ok(vec![sentinel.primary(true, deadline).await?]),
         }
     }
 }

@@ -116,7 +116,7 @@ impl RedisServerConfig {
 }
 
 /// A value of the configuration file, in the quotes that Redis reads.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     let mut quoted = String::from("\"");
     for byte in value.bytes() {
         // invariant: a String takes every byte

@@ -2,9 +2,11 @@
 //! Features `testkit` and `redis`.
 
 mod client;
+mod cluster;
 mod config;
 mod endpoint;
 mod process;
+mod sentinel;
 mod server;
 mod shared;
 
@@ -12,9 +14,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use cluster::RedisCluster;
 pub use config::{Persistence, RedisServerConfig};
+pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
-pub use shared::{SharedRedis, single};
+pub use shared::{SharedRedis, cluster, sentinel, single};
 
 /// Whether a server can be started; the test that needs `name` is skipped loudly otherwise.
 fn is_installed(name: &str) -> bool {

@@ -41,6 +41,7 @@ struct Run {
     watchman: ChildStdin,
     /// The watchman no longer kills.
     stood_down: bool,
+    paused: bool,
 }
 
 impl Process {
@@ -89,7 +90,7 @@ impl Process {
             .expect("/bin/sh can be started");
         let watchman = child.stdin.take().expect("stdin is a pipe");
         // the watchman of an earlier run sees to the directory until the new one does
-        let earlier = self.run.replace(Run { child, watchman, stood_down: false });
+        let earlier = self.run.replace(Run { child, watchman, stood_down: false, paused: false });
         if let Some(mut earlier) = earlier {
             earlier.tell();
         }
@@ -110,12 +111,21 @@ impl Process {
         !ended
     }
 
+    pub(super) fn is_paused(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.paused)
+    }
+
     /// Sends a signal to the server.
     pub(super) fn signal(&mut self, signal: Signal) {
         // a child that has not been waited for keeps its id, so this can hit no other process
         if let Some(id) = self.id() {
             let pid = Pid::from_raw(id.cast_signed()).expect("ids of processes are positive");
             kill_process(pid, signal).expect("a child can be signalled");
+        }
+        if let Some(run) = &mut self.run
+            && [Signal::STOP, Signal::CONT].contains(&signal)
+        {
+            run.paused = signal == Signal::STOP;
         }
     }
 

@@ -9,7 +9,10 @@ use super::config::{ACL_FILE, RedisServerConfig};
 use super::endpoint::userinfo;
 use super::process::Process;
 use super::{is_installed, until};
+use crate::testkit::FaultProxy;
 use crate::testkit::port::Port;
+
+const CONFIG_FILE: &str = "redis.conf";
 
 /// How long a server may take to start, to load its data, or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -64,6 +67,15 @@ impl RedisServer {
             if let Some(users) = &users {
                 process.write(ACL_FILE, users);
             }
+        })
+        .await
+    }
+
+    /// Starts a sentinel, whose configuration file follows from its port.
+    pub(super) async fn launch_sentinel(file: impl Fn(u16) -> String + Send) -> Self {
+        let command = vec!["redis-server", CONFIG_FILE, "--sentinel"];
+        Self::run(Login::default(), command, move |port, process| {
+            process.write(CONFIG_FILE, &file(port));
         })
         .await
     }
@@ -219,9 +231,40 @@ impl RedisServer {
         self.process().is_running()
     }
 
+    /// Whether its process runs and is not paused.
+    pub(super) fn is_awake(&self) -> bool {
+        let mut process = self.process();
+        process.is_running() && !process.is_paused()
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// Puts a proxy in front of it, whose port it announces by the setting `name`, also after a
+    /// restart.
+    pub(super) async fn announce_proxy(&self, name: &str) -> FaultProxy {
+        let proxy = FaultProxy::start(self.address()).await;
+        self.command(&["CONFIG", "SET", name, &proxy.port().to_string()]).await;
+        self.command(&["CONFIG", "REWRITE"]).await;
+        proxy
+    }
+
     fn process(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-const CONFIG_FILE: &str = "redis.conf";
+/// Starts servers side by side, in this order.
+pub(super) async fn launch_all(configs: Vec<RedisServerConfig>) -> Vec<RedisServer> {
+    let launch = |config| tokio::spawn(async move { RedisServer::launch(&config).await });
+    let starts: Vec<_> = configs.into_iter().map(launch).collect();
+    let mut servers = Vec::new();
+    for start in starts {
+        match start.await {
+            Ok(server) => servers.push(server),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    servers
+}

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::endpoint::Endpoint;
-use super::{RedisServer, RedisServerConfig, is_installed};
+use super::{RedisCluster, RedisSentinel, RedisServer, RedisServerConfig, is_installed};
 
 /// Redis that the tests of this process share, and maybe those of others: it is not to be broken,
 /// emptied or counted on to be empty. Names that are drawn at random keep tests apart.
@@ -70,6 +70,34 @@ pub fn single() -> Option<&'static SharedRedis> {
     shared(&SINGLE, "redis", "STANDFAST_TEST_REDIS", async || {
         let server = RedisServer::launch(&RedisServerConfig::default()).await;
         SharedRedis::at(server.url(), Some(Box::new(server)))
+    })
+}
+
+/// As [`single`], a [cluster](RedisCluster), or the one that `STANDFAST_TEST_REDIS_CLUSTER` names.
+///
+/// # Panics
+///
+/// When there is none and `STANDFAST_TEST_REQUIRE` has `redis-cluster`, or when it does not form.
+pub fn cluster() -> Option<&'static SharedRedis> {
+    static CLUSTER: OnceLock<SharedRedis> = OnceLock::new();
+    shared(&CLUSTER, "redis-cluster", "STANDFAST_TEST_REDIS_CLUSTER", async || {
+        let cluster = RedisCluster::launch(&RedisServerConfig::default(), false).await;
+        SharedRedis::at(cluster.url(), Some(Box::new(cluster)))
+    })
+}
+
+/// As [`single`], servers that [sentinels](RedisSentinel) watch, or those that
+/// `STANDFAST_TEST_REDIS_SENTINEL` names.
+///
+/// # Panics
+///
+/// When there are none and `STANDFAST_TEST_REQUIRE` has `redis-sentinel`, or when they do not
+/// start.
+pub fn sentinel() -> Option<&'static SharedRedis> {
+    static SENTINEL: OnceLock<SharedRedis> = OnceLock::new();
+    shared(&SENTINEL, "redis-sentinel", "STANDFAST_TEST_REDIS_SENTINEL", async || {
+        let sentinel = RedisSentinel::launch(&RedisServerConfig::default(), false).await;
+        SharedRedis::at(sentinel.url(), Some(Box::new(sentinel)))
     })
 }
 
