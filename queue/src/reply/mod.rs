@@ -131,8 +131,8 @@ impl ReplyQueue {
 
     /// The same, with the time of the statuses.
     pub fn with_clock(name: impl Into<Arc<str>>, queue: impl Queue, clock: Arc<dyn Clock>) -> Self {
-        let mut config = MemoryStatusConfig::default();
-        config.clock = Arc::clone(&clock);
+        let config =
+            MemoryStatusConfig { clock: Arc::clone(&clock), ..MemoryStatusConfig::default() };
         Self {
             name: name.into(),
             queue: Arc::new(queue),

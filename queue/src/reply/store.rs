@@ -13,7 +13,7 @@ use super::{Answering, REPLY_TO};
 use crate::delivery::Received;
 use crate::envelope::Envelope;
 use crate::handle::StatusHandle;
-use crate::message::{OutgoingMessage, SendOutcome};
+use crate::message::SendOutcome;
 use crate::queue::Queue;
 use crate::receipt::{DeliveryToken, Receipt};
 use crate::status::{
@@ -114,8 +114,8 @@ impl ReplyStore {
         open: impl Fn(&str) -> Result<Arc<dyn Queue>> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let mut config = MemoryStatusConfig::default();
-        config.clock = Arc::clone(&clock);
+        let config =
+            MemoryStatusConfig { clock: Arc::clone(&clock), ..MemoryStatusConfig::default() };
         Self(Arc::new(Inner {
             otherwise: Box::new(otherwise),
             open: Box::new(open),
@@ -200,32 +200,25 @@ impl ReplyStore {
         self.0.said.remove(handle).await.expect("a status in memory can be removed");
     }
 
-    /// Sends a step; an error is worth telling the worker, all else is done.
-    async fn send(
-        &self,
-        name: &Arc<str>,
-        handle: &StatusHandle,
-        update: &StatusUpdate,
-        keep_for: Duration,
-    ) -> Result<()> {
-        let message: OutgoingMessage =
-            Step::write(*handle, update, keep_for, &self.0.clock)?.into();
+    /// Sends a step. Says why nobody will ever read it, where that is so; an error is for the worker
+    /// to act on.
+    async fn send(&self, name: &Arc<str>, step: Envelope) -> Result<Option<String>> {
         let queue = match self.queue(name) {
             Ok(queue) => queue,
             Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => return Ok(dropped(name, &error.to_string())),
+            Err(error) => return Ok(Some(error.to_string())),
         };
-        let outcome = queue.send(&[message]).await.map(|outcomes| outcomes.into_iter().next());
-        let error = match outcome {
-            Ok(Some(SendOutcome::Sent | SendOutcome::Duplicate(_))) => return Ok(()),
-            Ok(Some(SendOutcome::Full)) => return Ok(dropped(name, "it is full")),
+        let outcomes = queue.send(&[step.into()]).await;
+        let error = match outcomes.map(|outcomes| outcomes.into_iter().next()) {
+            Ok(Some(SendOutcome::Sent | SendOutcome::Duplicate(_))) => return Ok(None),
+            Ok(Some(SendOutcome::Full)) => return Ok(Some("it is full".into())),
             Ok(Some(SendOutcome::Failed(error))) | Err(error) => error,
             Ok(None) => Error::new(ErrorKind::Unexpected, "reply", "status.advance"),
         };
-        if error.kind() == ErrorKind::NotFound {
-            return Ok(dropped(name, &error.to_string()));
+        match error.kind() {
+            ErrorKind::NotFound => Ok(Some(error.to_string())),
+            _ => Err(error),
         }
-        Err(error)
     }
 
     fn queue(&self, name: &Arc<str>) -> Result<Arc<dyn Queue>> {
@@ -256,12 +249,6 @@ impl State {
     }
 }
 
-/// Whoever waited is gone, and the job is not to suffer for it.
-fn dropped(name: &str, why: &str) {
-    tracing::error!(name, why, "a reply was dropped: nobody reads the queue");
-    metrics::counter!("standfast_replies_dropped_total").increment(1);
-}
-
 #[async_trait]
 impl StatusStore for ReplyStore {
     fn capabilities(&self) -> StatusCapabilities {
@@ -287,7 +274,12 @@ impl StatusStore for ReplyStore {
             return Ok(Advance::Refused(said));
         }
         // first sent, then noted: what failed to be sent is not refused when it is repeated
-        self.send(&name, handle, update, keep_for).await?;
+        let step = Step::write(*handle, update, keep_for, &self.0.clock)?;
+        if let Some(why) = self.send(&name, step).await? {
+            // whoever waited is gone, and the job is not to suffer for it
+            tracing::error!(%name, why, "a reply was dropped: nobody reads the queue");
+            metrics::counter!("standfast_replies_dropped_total").increment(1);
+        }
         self.0.said.advance(handle, update, keep_for).await
     }
 

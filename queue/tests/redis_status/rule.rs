@@ -161,3 +161,21 @@ async fn every_answer_is_that_of_the_rule() {
         assert!(met[what] >= at_least, "the dice have met {met:?}");
     }
 }
+
+#[tokio::test]
+async fn progress_is_compared_to_the_last_digit() {
+    let Some(redis) = redis::single() else { return };
+    let store = store_in(&redis.url(), &namespace());
+    for stored in UNITS {
+        for next in UNITS {
+            let handle = StatusHandle::random();
+            for (number, done) in [stored, next].into_iter().enumerate() {
+                let busy = StatusUpdate::new("report", JobState::Running);
+                let busy = busy.progress(Progress::new(done, None));
+                let answer = store.advance(&handle, &busy, DAY).await.expect("no error");
+                let later = number == 0 || next >= stored;
+                assert_eq!(answer.is_applied(), later, "{stored}, then {next}");
+            }
+        }
+    }
+}

@@ -11,6 +11,15 @@ use standfast_queue::testkit::StatusHarness;
 use crate::support::{namespace, store_in};
 
 standfast_queue::status_conformance!(single, RedisHarness::at(redis::single().map(|it| it.url())));
+standfast_queue::status_conformance!(
+    cluster,
+    RedisHarness::at(redis::cluster().map(|it| it.url()))
+);
+standfast_queue::status_conformance!(
+    sentinel,
+    RedisHarness::at(redis::sentinel().map(|it| it.url()))
+);
+
 struct RedisHarness {
     url: String,
     namespace: String,

@@ -67,8 +67,9 @@ local function answer(outcome, status)
     return reply
 end
 
--- The answer is what is stored already. WAIT counts from the last write of its connection, so
--- without one it would wait for nothing, and the answer might be lost with the primary.
+-- The answer is what is stored already. Since Redis 7.2, WAIT counts from the last write of its
+-- connection: without one it would wait for nothing, and what was answered might be on the primary
+-- alone.
 local function unchanged(reply)
     if replicated and known then
         local wrote = redis.pcall('HSET', key, 'v', stored.v)

@@ -25,6 +25,7 @@
 //! A hash with a higher `v` is left untouched. The key's time to live is the status's own.
 
 mod codec;
+mod fields;
 
 use std::fmt;
 use std::sync::Arc;
@@ -317,8 +318,8 @@ mod tests {
     use super::*;
 
     fn store(namespace: &str) -> Result<RedisStatusStore> {
-        let mut config = RedisStatusConfig::default();
-        config.namespace = namespace.into();
+        let config =
+            RedisStatusConfig { namespace: namespace.into(), ..RedisStatusConfig::default() };
         RedisStatusStore::from_parts(Redis::from_url("redis://127.0.0.1:1")?, config)
     }
 
