@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// How a Redis server keeps what it is told.
 ///
@@ -33,7 +33,7 @@ pub enum Persistence {
 /// config.maxmemory = Some(8 << 20);
 /// config.extra.push("maxmemory-policy allkeys-lru".to_owned());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RedisServerConfig {
     /// What survives a restart; nothing by default.
@@ -51,6 +51,18 @@ pub struct RedisServerConfig {
     pub replica_of: Option<u16>,
     /// More lines for the configuration file; they win over the ones above.
     pub extra: Vec<String>,
+}
+
+impl fmt::Debug for RedisServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // the lines of users, and any other, may have a password in them
+        f.debug_struct("RedisServerConfig")
+            .field("persistence", &self.persistence)
+            .field("maxmemory", &self.maxmemory)
+            .field("maxmemory_policy", &self.maxmemory_policy)
+            .field("replica_of", &self.replica_of)
+            .finish_non_exhaustive()
+    }
 }
 
 pub(super) const ACL_FILE: &str = "users.acl";

@@ -62,7 +62,8 @@ impl Endpoint {
             Kind::Cluster => {
                 let mut address = self.addresses[0].clone();
                 let mut others = self.addresses[1..].iter();
-                loop {
+                // each owner that is named may have lost the slot meanwhile
+                for _ in 0..self.addresses.len() + 5 {
                     let answer = ask(&address, &self.login, command).await;
                     let Err(error) = &answer else { return answer };
                     if let Some(moved) = error.strip_prefix("MOVED ") {
@@ -75,6 +76,7 @@ impl Endpoint {
                         address.clone_from(next);
                     }
                 }
+                Err("moved again and again".to_owned())
             }
             Kind::Sentinel { primary, login } => {
                 let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", primary];

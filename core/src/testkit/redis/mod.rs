@@ -1,5 +1,5 @@
 //! Redis for tests: servers of their own for those that break something, shared ones for the rest.
-//! Features `testkit` and `redis`.
+//! Features `testkit` and `redis`; they need `redis-server` 7.0 or later.
 
 mod client;
 mod cluster;

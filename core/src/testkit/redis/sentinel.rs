@@ -81,6 +81,7 @@ impl RedisSentinel {
         let primary = group.known_port(0);
         for replica in &group.servers[1..] {
             replica.command(&["REPLICAOF", "127.0.0.1", &primary.to_string()]).await;
+            replica.command(&["CONFIG", "REWRITE"]).await;
         }
         // Sentinels look once at their start and then every ten seconds: what they are to find has
         // to be there.
@@ -274,15 +275,28 @@ impl RedisSentinel {
         if !is_primary(primary).await {
             return false;
         }
+        // asked themselves: sentinels notice only after up to ten seconds
+        let index = self.servers.iter().position(|server| server.port() == primary.port());
+        let following = format!(
+            "slave\n127.0.0.1\n{}\nconnected\n",
+            self.known_port(index.expect("the primary is one of the servers"))
+        );
         let awake = |servers: &[RedisServer]| servers.iter().filter(|one| one.is_awake()).count();
-        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.is_awake()) {
-            let said = async |what| sentinel.try_command(&["SENTINEL", what, GROUP]).await;
-            let replicas = said("REPLICAS").await.unwrap_or_default();
-            let peers = said("SENTINELS").await.unwrap_or_default();
-            let in_sync = replicas.lines().filter(|line| *line == "ok").count();
-            let well = peers.lines().filter(|line| *line == "sentinel").count();
-            if in_sync < awake(&self.servers) - 1 || well < awake(&self.sentinels) - 1 {
+        for server in self.servers.iter().filter(|server| server.is_awake()) {
+            let role = server.try_command(&["ROLE"]).await.unwrap_or_default();
+            if server.port() != primary.port() && !role.starts_with(&following) {
                 return false;
+            }
+        }
+        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.is_awake()) {
+            for (what, well, others) in [
+                ("REPLICAS", "flags\nslave\n", awake(&self.servers) - 1),
+                ("SENTINELS", "flags\nsentinel\n", awake(&self.sentinels) - 1),
+            ] {
+                let known = sentinel.try_command(&["SENTINEL", what, GROUP]).await;
+                if known.unwrap_or_default().matches(well).count() < others {
+                    return false;
+                }
             }
         }
         true
