@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "redis_handle/cluster.rs"]
+mod cluster;
 #[path = "redis_handle/errors.rs"]
 mod errors;
 #[path = "redis_handle/faults.rs"]
@@ -10,9 +12,14 @@ mod faults;
 mod health;
 #[path = "redis_handle/replicated.rs"]
 mod replicated;
+#[path = "redis_handle/sentinel.rs"]
+mod sentinel;
 #[path = "redis_handle/single.rs"]
 mod single;
 #[path = "redis_handle/subscribe.rs"]
 mod subscribe;
 #[path = "redis_handle/support.rs"]
 mod support;
+#[cfg(feature = "redis-tls")]
+#[path = "redis_handle/tls.rs"]
+mod tls;

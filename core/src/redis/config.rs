@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 use super::address::Address;
 use super::error::configuration;
@@ -102,9 +102,6 @@ impl RedisConfig {
         if texts.is_empty() {
             return invalid("no address");
         }
-        if self.tls.is_some() && !cfg!(feature = "redis-tls") {
-            return Err(without_tls());
-        }
         if self.username.is_some() && self.password.is_none() {
             return invalid("a user without a password");
         }
@@ -128,11 +125,6 @@ impl RedisConfig {
         };
         Ok(addresses)
     }
-}
-
-/// The error of those who ask for TLS where it was not compiled in.
-pub(super) fn without_tls() -> Error {
-    configuration(ErrorKind::Unsupported, "TLS needs the feature `redis-tls`")
 }
 
 /// TLS beyond the defaults: the system's certificate authorities, no certificate of our own.

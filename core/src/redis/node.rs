@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,13 +27,14 @@ pub(super) struct Node {
     /// Whether a replica is refused.
     primary: bool,
     looked_at: AtomicBool,
+    /// Read by every request, so that they do not wait for each other.
+    link: RwLock<Option<Arc<Link>>>,
     state: Mutex<State>,
     connecting: Flight<Result<Arc<Link>, NoLink>>,
 }
 
 #[derive(Default)]
 struct State {
-    link: Option<Arc<Link>>,
     spares: Vec<Link>,
     /// Attempts to connect that failed in a row.
     failures: u32,
@@ -42,8 +43,12 @@ struct State {
 
 impl Node {
     pub(super) fn new(address: Address, settings: Arc<Settings>, primary: bool) -> Arc<Self> {
-        let (looked_at, state, connecting) = Default::default();
-        Arc::new(Self { address, settings, primary, looked_at, state, connecting })
+        let (looked_at, link, state, connecting) = Default::default();
+        Arc::new(Self { address, settings, primary, looked_at, link, state, connecting })
+    }
+
+    fn current(&self) -> Option<Arc<Link>> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -56,8 +61,8 @@ impl Node {
     ///
     /// After one attempt that failed, or at the deadline.
     pub(super) async fn link(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Link>, NoLink> {
-        if let Some(link) = &self.state().link {
-            return Ok(Arc::clone(link));
+        if let Some(link) = self.current() {
+            return Ok(link);
         }
         let result = self.connecting.join(deadline, || Arc::clone(self).connect()).await;
         result.unwrap_or_else(|| Err(self.too_late()))
@@ -73,15 +78,15 @@ impl Node {
 
     /// Whether there is a connection now.
     pub(super) fn is_connected(&self) -> bool {
-        self.state().link.is_some()
+        self.current().is_some()
     }
 
     async fn connect(self: Arc<Self>) -> Result<Arc<Link>, NoLink> {
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
         let not_before = {
             let state = self.state();
-            if let Some(link) = &state.link {
-                return Ok(Arc::clone(link));
-            }
             let last = state.last_failure.as_ref();
             last.map(|(at, _)| *at + BACKOFF.next(state.failures))
         };
@@ -92,8 +97,9 @@ impl Node {
             Ok(link) => {
                 let link = Arc::new(link);
                 self.look_at(&link);
+                *self.link.write().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(&link));
                 let mut state = self.state();
-                state.link = Some(Arc::clone(&link));
                 state.failures = 0;
                 if state.last_failure.take().is_some() {
                     tracing::info!(node = %self.address, "redis node is back");
@@ -137,11 +143,11 @@ impl Node {
     /// Forgets `link`, which failed, unless somebody else has replaced it already. Requests that
     /// wait for replies on it keep it until their own deadlines.
     pub(super) fn forget(&self, link: &Arc<Link>) {
-        let mut state = self.state();
-        if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            state.link = None;
-            state.spares.clear();
-            drop(state);
+        let mut current = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            *current = None;
+            drop(current);
+            self.state().spares.clear();
             tracing::debug!(node = %self.address, "dropped the connection to redis node");
         }
     }

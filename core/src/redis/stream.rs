@@ -102,15 +102,15 @@ impl AsyncWrite for Stream {
 #[cfg(not(feature = "redis-tls"))]
 mod plain {
     use super::{Io, TcpStream, io};
-    use crate::Result;
-    use crate::redis::config;
+    use crate::redis::{config, error};
+    use crate::{ErrorKind, Result};
 
-    /// There is no value of it: configurations with TLS are refused without the feature.
+    /// There is no value of it: who asks for TLS without the feature is refused.
     pub(in crate::redis) enum Tls {}
 
     impl Tls {
         pub(in crate::redis) fn new(_: &config::Tls) -> Result<Self> {
-            Err(config::without_tls())
+            Err(error::configuration(ErrorKind::Unsupported, "TLS needs the feature `redis-tls`"))
         }
 
         pub(super) async fn wrap(&self, _: TcpStream, _: &str) -> io::Result<Box<dyn Io>> {

@@ -67,10 +67,8 @@ fn parts(url: &str) -> Result<RedisConfig, &'static str> {
         let (name, value) = pair.split_once('=').ok_or("a parameter without a value")?;
         parameter(&mut config, name, &decode(value).ok_or("a parameter with a wrong % in it")?)?;
     }
-    // the same checks as for a configuration in parts, TLS aside: that is no question of syntax
-    RedisConfig { tls: None, ..config.clone() }
-        .addresses()
-        .map_err(|_| "an address, user or database that cannot be")?;
+    // the same checks as for a configuration in parts
+    config.addresses().map_err(|_| "an address, user or database that cannot be")?;
     Ok(config)
 }
 

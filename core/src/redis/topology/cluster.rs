@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -32,7 +32,14 @@ pub(in crate::redis) struct Cluster {
     /// Whether the map has proved wrong.
     stale: AtomicBool,
     refreshing: Flight<Result<(), NoLink>>,
-    refreshed: Mutex<Option<Instant>>,
+    last: Mutex<Last>,
+}
+
+/// The last time of asking.
+#[derive(Default)]
+struct Last {
+    at: Option<Instant>,
+    failure: Option<NoLink>,
 }
 
 impl Cluster {
@@ -44,7 +51,7 @@ impl Cluster {
             slots: RwLock::default(),
             stale: AtomicBool::new(false),
             refreshing: Flight::default(),
-            refreshed: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 
@@ -109,7 +116,8 @@ impl Cluster {
 
     /// Messages go to all nodes of a Cluster, and to none that has left it.
     pub(super) async fn reaches(self: &Arc<Self>, address: &Address) -> bool {
-        if self.refreshed().is_none_or(|at| at.elapsed() > AGE) {
+        let age = self.last().at.map(|at| at.elapsed());
+        if age.is_none_or(|age| age > AGE) {
             let _ = self.refresh(self.patience()).await;
         }
         self.read(|slots| slots.members.is_empty() || slots.members.contains(address))
@@ -124,8 +132,8 @@ impl Cluster {
         if primaries.is_empty() { refreshed.map(|()| primaries) } else { Ok(primaries) }
     }
 
-    fn refreshed(&self) -> Option<Instant> {
-        *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn patience(&self) -> Instant {
@@ -135,17 +143,19 @@ impl Cluster {
     /// Asks for the map; all who want that at the same time share it.
     async fn refresh(self: &Arc<Self>, deadline: Instant) -> Result<(), NoLink> {
         let asking = self.refreshing.join(deadline, || Arc::clone(self).ask()).await;
-        asking.unwrap_or_else(|| Err(NoLink::Later("no node tells who has which slot".into())))
+        asking.unwrap_or_else(|| Err(self.last().failure.clone().unwrap_or_else(silence)))
     }
 
     async fn ask(self: Arc<Self>) -> Result<(), NoLink> {
-        if let Some(last) = self.refreshed() {
+        let last = self.last().at;
+        if let Some(last) = last {
             sleep_until(last + PAUSE).await;
         }
         // trouble that comes from now on is news
         let suspected = self.stale.swap(false, Ordering::AcqRel);
         let answer = self.first_answer().await;
-        *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let failure = answer.as_ref().err().cloned();
+        *self.last() = Last { at: Some(Instant::now()), failure };
         match answer {
             Ok(ranges) => {
                 let slots = Slots::new(ranges, |address| self.nodes.get(address));
@@ -187,15 +197,17 @@ impl Cluster {
                 }
             });
         }
-        let mut last = NoLink::Later("no node tells who has which slot".into());
+        let mut why = silence();
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok(Ok(ranges)) => return Ok(ranges),
-                Ok(Err(why)) => last = why,
-                Err(error) => last = NoLink::Later(error.to_string()),
+                // a denial says more than silence
+                Ok(Err(other)) if matches!(why, NoLink::Later(_)) => why = other,
+                Ok(Err(_)) => {}
+                Err(error) => why = NoLink::Later(error.to_string()),
             }
         }
-        Err(last)
+        Err(why)
     }
 
     /// Whom to ask: nodes with a connection first, then seeds, then the others.
@@ -214,4 +226,8 @@ impl Cluster {
         all[first..].sort_by_cached_key(|_| random::bytes::<8>());
         all.into_iter().take(ASKED).map(|address| self.nodes.get(address)).collect()
     }
+}
+
+fn silence() -> NoLink {
+    NoLink::Later("no node tells who has which slot".into())
 }

@@ -35,6 +35,7 @@ struct State {
     /// Where the primary was when it failed.
     suspect: Option<Address>,
     resolved: Option<Instant>,
+    failure: Option<NoLink>,
 }
 
 impl Sentinel {
@@ -87,7 +88,7 @@ impl Sentinel {
     /// Asks the sentinels; all who want that at the same time share it.
     async fn resolve(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Node>, NoLink> {
         let asking = self.resolving.join(deadline, || Arc::clone(self).ask()).await;
-        asking.unwrap_or_else(|| Err(NoLink::Later("no sentinel answers".into())))
+        asking.unwrap_or_else(|| Err(self.state().failure.clone().unwrap_or_else(silence)))
     }
 
     async fn ask(self: Arc<Self>) -> Result<Arc<Node>, NoLink> {
@@ -99,6 +100,7 @@ impl Sentinel {
         let answer = self.best_answer(suspect.as_ref()).await;
         let mut state = self.state();
         state.resolved = Some(Instant::now());
+        state.failure = answer.as_ref().err().cloned();
         let address = match answer {
             Ok(address) => address,
             Err(why) => {
@@ -128,7 +130,7 @@ impl Sentinel {
             asked.spawn(async move { ask_one(&settings, &sentinel, &master).await });
         }
         let mut limit = Instant::now() + self.settings.config.connect_timeout;
-        let (mut fallback, mut why) = (None, NoLink::Later("no sentinel answers".into()));
+        let (mut fallback, mut why) = (None, silence());
         while let Ok(Some(answer)) = timeout_at(limit, asked.join_next()).await {
             match answer {
                 Ok(Ok(address)) if Some(&address) == suspect => {
@@ -144,6 +146,10 @@ impl Sentinel {
         }
         fallback.ok_or(why)
     }
+}
+
+fn silence() -> NoLink {
+    NoLink::Later("no sentinel answers".into())
 }
 
 /// Asks one sentinel, over a connection of its own: the next question may be hours away.
