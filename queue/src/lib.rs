@@ -15,6 +15,8 @@ mod memory;
 mod message;
 mod queue;
 mod receipt;
+#[cfg(feature = "redis")]
+mod redis;
 mod reply;
 pub mod status;
 #[cfg(feature = "subprocess")]
@@ -39,6 +41,8 @@ pub use memory::{MemoryQueue, MemoryQueueConfig};
 pub use message::{Dedupe, Original, OutgoingMessage, Priority, SendOutcome};
 pub use queue::{Queue, QueueExt, QueueStats};
 pub use receipt::{DeliveryToken, Receipt};
+#[cfg(feature = "redis")]
+pub use redis::{RedisQueue, RedisQueueConfig};
 pub use reply::{Answering, Asking, ReplyQueue, ReplyStatuses, ReplyStore};
 pub use status::{
     Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,

@@ -2,6 +2,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use standfast_core::JobId;
 
 use crate::envelope::Envelope;
@@ -22,25 +23,40 @@ pub struct DeliveryToken(Repr);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Repr {
+    Bytes(Bytes),
     Number(u64),
     Text(Arc<str>),
 }
 
 impl DeliveryToken {
+    /// The bytes, where the store draws bytes.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The number, where the store draws numbers.
     pub fn as_number(&self) -> Option<u64> {
         match self.0 {
             Repr::Number(number) => Some(number),
-            Repr::Text(_) => None,
+            _ => None,
         }
     }
 
     /// The text, where the store draws text.
     pub fn as_text(&self) -> Option<&str> {
         match &self.0 {
-            Repr::Number(_) => None,
             Repr::Text(text) => Some(text),
+            _ => None,
         }
+    }
+}
+
+impl From<Bytes> for DeliveryToken {
+    fn from(bytes: Bytes) -> Self {
+        Self(Repr::Bytes(bytes))
     }
 }
 
