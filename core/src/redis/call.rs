@@ -206,7 +206,8 @@ impl Call<'_> {
             };
             return Ok(self.read(value, node));
         };
-        // 0 would wait for ever
+        // The server waits for all that it has done so far, also where this connection wrote
+        // nothing: so a repetition that finds its work done is as durable. 0 would wait for ever.
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 40);
         let mut wait = redis::cmd("WAIT");
         wait.arg(replicas).arg(millis);

@@ -156,3 +156,76 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(channels: &mut Channels, name: &str) -> Arc<Mailbox> {
+        let (channel, mailbox) = (Arc::from(name), Arc::default());
+        let command = Command::Join { channel, mailbox: Arc::clone(&mailbox), settled: None };
+        channels.apply(command, true);
+        mailbox
+    }
+
+    fn leave(channels: &mut Channels, name: &str, mailbox: Arc<Mailbox>) {
+        channels.apply(Command::Leave { channel: Arc::from(name), mailbox }, true);
+    }
+
+    /// What the server is told, in words.
+    fn told(channels: &mut Channels) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(batch) = channels.next_batch() {
+            all.push(match &batch {
+                Batch::Subscribe(names) => format!("+{}", names.join(",")),
+                Batch::Unsubscribe(names) => format!("-{}", names.join(",")),
+            });
+            channels.confirmed(&batch);
+        }
+        all
+    }
+
+    #[test]
+    fn what_came_and_went_meanwhile_is_not_told() {
+        let mut channels = Channels::default();
+        let (a, b) = (join(&mut channels, "a"), join(&mut channels, "b"));
+        leave(&mut channels, "b", b);
+        assert_eq!(told(&mut channels), ["+a"]);
+        leave(&mut channels, "a", a);
+        let again = join(&mut channels, "a");
+        assert!(told(&mut channels).is_empty());
+        leave(&mut channels, "a", again);
+        assert_eq!(told(&mut channels), ["-a"]);
+        assert!(channels.is_empty());
+    }
+
+    #[test]
+    fn a_channel_that_ends_is_unsubscribed_before_it_is_subscribed_anew() {
+        let mut channels = Channels::default();
+        let a = join(&mut channels, "a");
+        assert_eq!(told(&mut channels), ["+a"]);
+        leave(&mut channels, "a", a);
+        // taken, and not confirmed yet
+        assert!(matches!(channels.next_batch(), Some(Batch::Unsubscribe(_))));
+        let _again = join(&mut channels, "a");
+        let _other = join(&mut channels, "b");
+        assert_eq!(told(&mut channels), ["+a,b"]);
+    }
+
+    #[test]
+    fn after_a_loss_everything_that_is_read_is_subscribed_again() {
+        let mut channels = Channels::default();
+        let (_a, b) = (join(&mut channels, "a"), join(&mut channels, "b"));
+        assert_eq!(told(&mut channels).len(), 1);
+        leave(&mut channels, "b", b);
+        channels.lost();
+        assert_eq!(told(&mut channels), ["+a"]);
+    }
+
+    #[test]
+    fn many_go_in_batches() {
+        let mut channels = Channels::default();
+        let _all: Vec<_> = (0..BATCH + 1).map(|n| join(&mut channels, &n.to_string())).collect();
+        assert_eq!(told(&mut channels).len(), 2);
+    }
+}
