@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod jobs;
+mod parts;
 pub mod report;
 pub mod server;
 pub mod wiring;

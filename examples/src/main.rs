@@ -1,23 +1,24 @@
-//! The report application: one binary, everything embedded in one process unless told otherwise.
+//! The report application: one binary for all of its processes.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use standfast_core::BoxError;
 use standfast_examples::config::{Command, Config, HELP};
-use standfast_examples::{jobs, wiring};
+use standfast_examples::jobs;
+use standfast_examples::wiring::{self, Backends};
 use standfast_queue::subprocess::{self, JobProcess};
 
 fn main() -> ExitCode {
     subprocess::init();
     let arguments = std::env::args_os().skip(1);
-    let outcome = match Command::parse(arguments, std::env::var_os("STANDFAST_LISTEN")) {
+    let outcome = match Command::parse(arguments, |name| std::env::var_os(name)) {
         Ok(Command::Help) => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
         Ok(Command::Job) => job(),
-        Ok(Command::Run(config)) => run(config),
+        Ok(Command::Run(config)) => run(*config),
         Err(error) => {
             eprintln!("{error}\n\n{HELP}");
             return ExitCode::from(2);
@@ -40,10 +41,22 @@ fn job() -> Result<ExitCode, BoxError> {
 #[tokio::main]
 async fn run(config: Config) -> Result<ExitCode, BoxError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let (lifecycle, address) = wiring::start(config).await?;
+    let backends = match Backends::choose(&config) {
+        Ok(backends) => backends,
+        Err(words) => {
+            eprintln!("standfast-report: {words}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let (lifecycle, address) = wiring::start(config, backends).await?;
+    // begun before the line, so that whoever waits for that can stop it in order
+    let running = tokio::spawn(async move { lifecycle.run().await });
     // the one line that scripts wait for
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "http://{address}/")?;
+    match address {
+        Some(address) => writeln!(stdout, "http://{address}/")?,
+        None => writeln!(stdout, "working")?,
+    }
     stdout.flush()?;
-    Ok(lifecycle.run().await)
+    Ok(running.await?)
 }

@@ -7,6 +7,8 @@ use standfast_queue::SendError;
 
 use crate::report::ReportError;
 
+const AWAY: &str = "this does not work at the moment; please try again shortly";
+
 /// Why a request is not granted, in words.
 #[derive(Debug)]
 pub struct Failure {
@@ -25,11 +27,16 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, words)
     }
 
+    /// The queue does not answer in time.
+    pub fn queue_is_away() -> Self {
+        tracing::error!("a request waited for the queue in vain");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, AWAY)
+    }
+
     /// It may work later; the log has the reason.
     fn later(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request could not be served");
-        let words = "this does not work at the moment; please try again shortly";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, AWAY)
     }
 }
 

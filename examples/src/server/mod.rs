@@ -2,24 +2,26 @@
 
 mod data;
 mod failure;
+mod health;
 mod page;
 mod reports;
 mod visitor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::post;
 use standfast_blobstore::Blobs;
-use standfast_core::{HealthCheck, Lifecycle};
+use standfast_queue::Jobs;
 use standfast_queue::http::StatusRoutes;
 use standfast_queue::subprocess::SubprocessExecutor;
-use standfast_queue::{Jobs, WorkerHealth};
 
 pub use failure::Failure;
+pub use health::{Health, health};
 pub use reports::links;
 
 /// What the routes share.
@@ -33,10 +35,8 @@ pub struct App {
     pub staging: SubprocessExecutor,
     /// Makes handles unguessable where they are derived.
     pub secret: Arc<[u8; 32]>,
-    /// Whether the application wants traffic.
-    pub lifecycle: Lifecycle,
-    /// Whether the worker gets at its queue.
-    pub worker: WorkerHealth,
+    /// How long a request waits for the queue.
+    pub patience: Duration,
 }
 
 /// All routes, with `status` answering how a report stands.
@@ -47,7 +47,6 @@ pub fn router(app: App, status: StatusRoutes) -> Router {
         .route_service("/is_ready", status.clone())
         .route_service("/is_ready/events", status.clone())
         .route_service("/cancel", status)
-        .route("/health", get(health))
         .merge(page::router())
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "there is nothing here") })
         .method_not_allowed_fallback(|| async {
@@ -55,14 +54,4 @@ pub fn router(app: App, status: StatusRoutes) -> Router {
         })
         .layer(middleware::from_fn(visitor::recognise))
         .with_state(app)
-}
-
-/// 200 while the instance wants traffic and its worker works.
-async fn health(State(app): State<App>) -> (StatusCode, String) {
-    let worker = app.worker.health().await;
-    let code = match app.lifecycle.is_ready() && worker.is_usable() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (code, format!("{:?}\n", worker.verdict))
 }

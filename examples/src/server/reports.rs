@@ -1,5 +1,6 @@
 //! Requests for reports: checked, sent, answered at once.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -21,6 +22,10 @@ use crate::report::{self, Columns};
 const LINK: Duration = Duration::from_secs(60 * 60);
 
 /// `POST /get_report`, as JSON or as a form.
+///
+/// While the queue is away the request waits, and is refused when that takes too long. Then the
+/// report may have been sent all the same, and is made although nobody has its handle; whoever
+/// repeats the request with the same `Idempotency-Key` gets that one.
 pub(super) async fn request(
     State(app): State<App>,
     RequestContext(context): RequestContext,
@@ -41,7 +46,8 @@ pub(super) async fn request(
         }
         None => send,
     };
-    let handle = send.await?;
+    let sent = tokio::time::timeout(app.patience, send.into_future()).await;
+    let handle = sent.map_err(|_| Failure::queue_is_away())??;
     Ok(Accepted::new(handle.id(), "/is_ready"))
 }
 

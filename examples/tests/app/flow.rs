@@ -51,7 +51,7 @@ fn a_form_and_a_long_poll_do_as_well() {
 #[test]
 fn a_report_on_its_way_says_when_to_ask_again() {
     let server = Server::start();
-    let poll = server.start_report(&server.upload(Table::of_megabytes(5)));
+    let poll = server.start_report(&server.upload(Table::of_megabytes(20)));
     let job = server.stop_job();
     let answer = server.get(&poll);
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("wait")));

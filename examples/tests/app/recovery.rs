@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 use standfast_blobstore::{Blobs, MemoryBlobStore};
-use standfast_core::{CancellationToken, Lifecycle};
+use standfast_core::CancellationToken;
 use standfast_examples::jobs::{ReportFiles, ReportJob};
 use standfast_examples::server::{self, App};
 use standfast_queue::http::StatusRoutes;
@@ -45,8 +45,7 @@ impl Inside {
             blobs: Blobs::new(MemoryBlobStore::new()),
             staging: SubprocessExecutor::new(Subprocess::new(), staging.path()).unwrap(),
             secret: Arc::new([7; 32]),
-            lifecycle: Lifecycle::new(),
-            worker: worker.health(),
+            patience: Duration::from_secs(60),
         };
         Self { queue, router: server::router(app, status), worker, calls, _staging: staging }
     }

@@ -49,7 +49,11 @@ impl Server {
             .args(["--listen", "127.0.0.1:0", "--blobs"])
             .arg(home.path().join("blobs"))
             .args(options)
+            .env_remove("STANDFAST_BLOBS")
             .env_remove("STANDFAST_LISTEN")
+            .env_remove("STANDFAST_NAME")
+            .env_remove("STANDFAST_QUEUE")
+            .env_remove("STANDFAST_STATUS")
             .env("TMPDIR", &temporary)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -172,10 +176,11 @@ impl Server {
         inside.map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("lock")).collect()
     }
 
-    /// The files of the blobs.
+    /// The files of the blobs, except the application's own.
     pub(crate) fn stored(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&self.home.path().join("blobs"), &mut found);
+        found.retain(|path| !path.ends_with("application%/secret"));
         found
     }
 
@@ -237,9 +242,14 @@ impl io::Write for Chunks<'_> {
 
 /// Waits until this is so.
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    within(Duration::from_secs(10), what, is_so);
+}
+
+/// Waits until this is so, for so long.
+pub(crate) fn within(span: Duration, what: &str, is_so: impl Fn() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "not so after ten seconds: {what}");
+        assert!(begin.elapsed() < span, "not so after {span:?}: {what}");
         sleep(Duration::from_millis(5));
     }
 }

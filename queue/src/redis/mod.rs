@@ -165,7 +165,13 @@ impl RedisQueue {
     /// `Invalid` for a name that is not 1 to 80 of `A-Z a-z 0-9 . _ -`.
     pub fn from_parts(redis: Redis, name: &str, config: RedisQueueConfig) -> Result<Self> {
         let keys = Keys::new(name)?;
-        Ok(Self(Arc::new(Shared { redis, keys, config, wake: OnceCell::new(), told: Mutex::default() })))
+        Ok(Self(Arc::new(Shared {
+            redis,
+            keys,
+            config,
+            wake: OnceCell::new(),
+            told: Mutex::default(),
+        })))
     }
 
     fn keys(&self) -> &Keys {

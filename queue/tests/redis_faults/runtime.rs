@@ -220,7 +220,8 @@ async fn a_release_repeated_after_a_lost_reply_leaves_the_next_delivery_alone() 
     let release = [(first.receipt, Settlement::release())];
     proxy.lose_replies(1);
     far.settle(&release).await.expect_err("nobody knows what became of it");
-    let second = near.receive(&ReceiveOptions::new(1)).await.expect("received").deliveries.remove(0);
+    let second =
+        near.receive(&ReceiveOptions::new(1)).await.expect("received").deliveries.remove(0);
     let repeated = far.settle(&release).await.expect("it answers");
     assert!(matches!(repeated[0], SettleOutcome::Stale), "{repeated:?}");
     let acked = near.settle(&[(second.receipt, Settlement::Ack)]).await.expect("it answers");

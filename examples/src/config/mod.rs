@@ -1,0 +1,298 @@
+//! What the command line and the environment say.
+
+mod place;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use place::Place;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+standfast-report: turns a CSV file into a report, and shows how the parts of standfast fit together
+
+usage: standfast-report [all | serve | worker] [options]
+
+  all      serves and makes reports in one process (the default)
+  serve    serves; what it accepts is made by workers
+  worker   makes reports
+
+Without options everything is in one process. With --queue there may be any number of each, started
+and stopped at any time, as long as they are given the same --queue, --status, --blobs and --name:
+
+  standfast-report serve --queue redis://127.0.0.1:6379
+  standfast-report worker --queue redis://127.0.0.1:6379
+
+options:
+  --queue URL        where reports wait to be made (default memory:)
+  --status URL       where it is kept how they stand (default: the same place)
+                     memory: or, in a program built with the feature `redis`,
+                       redis://[user:password@]host[:port][/database]
+                       redis+cluster://host,host,…
+                       redis+sentinel://host,host,…/master
+                     each also as rediss…, for TLS, with the feature `redis-tls`
+  --blobs WHERE      where files are kept: a directory (/dir or file:///dir), or memory:
+                     (default: `standfast-report` in the system's temporary directory)
+  --replicas N       a report is accepted, and its end counts, once this many replicas of Redis have
+                     it, so that a failover loses nothing (default 0: a failover may)
+  --name NAME        keeps applications on the same servers apart (default standfast-report)
+
+  --listen ADDRESS   where to serve (default 127.0.0.1:8080; 0 as port takes a free one);
+                     a worker answers /live, /ready and /health there, and nowhere unless told
+  --public-url URL   how browsers reach the server, for links in answers (default: the address)
+  --patience SECS    how long a request for a report waits for a queue that is away before it is
+                     refused (default 10)
+  --notice SECS      how long a server that stops goes on serving after /ready has begun to say so,
+                     for load balancers to notice (default 0)
+
+  --jobs N           how many reports are made at once (default 2)
+  --time-limit SECS  how long making one may take (default 600)
+  --lease SECS       how soon a report is made again after its worker died (default 30)
+  --grace SECS       how long a worker that stops goes on with what it has begun; then it gives it
+                     back (default 20)
+  -h, --help         this text
+
+The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_BLOBS,
+STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
+command lines.
+";
+
+/// What to do.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "whoever parses it does all of it")]
+pub enum Command {
+    /// Print [`HELP`].
+    Help,
+    /// Be the process of one job.
+    Job,
+    /// Be the application, or a part of it.
+    Run(Box<Config>),
+}
+
+/// Which parts of the application a process is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(clippy::exhaustive_enums, reason = "whoever starts the parts starts all of them")]
+pub enum Role {
+    /// All of it.
+    All,
+    /// What serves.
+    Serve,
+    /// What makes reports.
+    Worker,
+}
+
+impl Role {
+    /// Whether reports are asked for here.
+    pub fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Whether reports are made here.
+    pub fn works(self) -> bool {
+        self != Self::Serve
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Serve => "serve",
+            Self::Worker => "worker",
+        })
+    }
+}
+
+/// How the application runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which parts of it.
+    pub role: Role,
+    /// What keeps it apart from others on the same servers.
+    pub name: String,
+    /// Where reports wait.
+    pub queue: Place,
+    /// Where it is kept how they stand; where they wait, unless told.
+    pub status: Option<Place>,
+    /// How many replicas must have what counts as stored.
+    pub replicas: u32,
+    /// Where files are kept; in a temporary directory, unless told.
+    pub blobs: Option<Place>,
+    /// Where to serve, if that was said.
+    pub listen: Option<SocketAddr>,
+    /// How browsers reach the server, if not at the address it listens on.
+    pub public_url: Option<String>,
+    /// How long a request waits for the queue.
+    pub patience: Duration,
+    /// How long a server that stops goes on serving.
+    pub notice: Duration,
+    /// How many reports are made at once.
+    pub jobs: usize,
+    /// How long making one may take.
+    pub time_limit: Duration,
+    /// How long a worker has a report without saying that it lives.
+    pub lease: Duration,
+    /// How long a worker that stops goes on with what it has.
+    pub grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            role: Role::All,
+            name: "standfast-report".to_owned(),
+            queue: Place::memory(),
+            status: None,
+            replicas: 0,
+            blobs: None,
+            listen: None,
+            public_url: None,
+            patience: Duration::from_secs(10),
+            notice: Duration::ZERO,
+            jobs: 2,
+            time_limit: Duration::from_secs(600),
+            lease: Duration::from_secs(30),
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Config {
+    /// Where to listen, if anywhere.
+    pub fn listen_on(&self) -> Option<SocketAddr> {
+        let usual = || self.role.serves().then_some(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        self.listen.or_else(usual)
+    }
+}
+
+impl Command {
+    /// Reads the arguments, without the program's name, and what of the `environment` counts.
+    ///
+    /// # Errors
+    ///
+    /// In words that repeat nothing which may be a secret, when they make no sense.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, lexopt::Error> {
+        use lexopt::prelude::*;
+        let mut config = Config::default();
+        if let Some(queue) = environment("STANDFAST_QUEUE") {
+            config.queue = queue.into();
+        }
+        config.status = environment("STANDFAST_STATUS").map(Place::from);
+        config.blobs = environment("STANDFAST_BLOBS").map(Place::from);
+        if let Some(name) = environment("STANDFAST_NAME") {
+            config.name = name.string()?;
+        }
+        if let Some(listen) = environment("STANDFAST_LISTEN") {
+            config.listen = Some(listen.parse()?);
+        }
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let mut role = None;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("queue") => config.queue = parser.value()?.into(),
+                Long("status") => config.status = Some(parser.value()?.into()),
+                Long("blobs") => config.blobs = Some(parser.value()?.into()),
+                Long("replicas") => config.replicas = parser.value()?.parse()?,
+                Long("name") => config.name = parser.value()?.string()?,
+                Long("listen") => config.listen = Some(parser.value()?.parse()?),
+                Long("public-url") => {
+                    let url = parser.value()?.string()?;
+                    config.public_url = Some(url.trim_end_matches('/').to_owned());
+                }
+                Long("patience") => config.patience = seconds(&mut parser)?,
+                Long("notice") => config.notice = Duration::from_secs(parser.value()?.parse()?),
+                Long("jobs") => config.jobs = parser.value()?.parse()?,
+                Long("time-limit") => config.time_limit = seconds(&mut parser)?,
+                Long("lease") => config.lease = seconds(&mut parser)?,
+                Long("grace") => config.grace = seconds(&mut parser)?,
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Value(word) if role.is_none() => {
+                    role = Some(match word.to_str() {
+                        Some("job") => return Ok(Self::Job),
+                        Some("all") => Role::All,
+                        Some("serve") => Role::Serve,
+                        Some("worker") => Role::Worker,
+                        // not repeated: it may be a URL with a password
+                        _ => return Err("the roles are all, serve and worker".into()),
+                    });
+                }
+                Value(_) => return Err("an argument that belongs to no option".into()),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        config.role = role.unwrap_or(config.role);
+        Ok(Self::Run(Box::new(config)))
+    }
+}
+
+/// A span of at least a second.
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    use lexopt::ValueExt as _;
+    match parser.value()?.parse()? {
+        0 => Err("a span of no seconds".into()),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str, environment: &[(&str, &str)]) -> Result<Command, lexopt::Error> {
+        let said = |name: &str| {
+            let (_, value) = environment.iter().find(|(known, _)| *known == name)?;
+            Some((*value).into())
+        };
+        Command::parse(line.split_whitespace().map(Into::into), said)
+    }
+
+    fn run(line: &str, environment: &[(&str, &str)]) -> Config {
+        match parse(line, environment) {
+            Ok(Command::Run(config)) => *config,
+            other => panic!("it is a run: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flag_counts_more_than_the_environment() {
+        let environment = [("STANDFAST_LISTEN", "0.0.0.0:80"), ("STANDFAST_QUEUE", "redis://a")];
+        let config = run("worker --listen 127.0.0.1:0 --queue redis://b", &environment);
+        assert_eq!(config.role, Role::Worker);
+        assert_eq!(config.listen.map(|address| address.port()), Some(0));
+        assert_eq!(config.queue, Place::from("redis://b"));
+        let config = run("", &environment);
+        assert_eq!((config.role, config.queue), (Role::All, Place::from("redis://a")));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "--listen here",
+            "--jobs many",
+            "--lease 0",
+            "--unknown",
+            "word",
+            "serve worker",
+            "--queue",
+        ] {
+            assert!(parse(line, &[]).is_err(), "{line}");
+        }
+        assert!(parse("", &[("STANDFAST_LISTEN", "here")]).is_err());
+    }
+
+    #[test]
+    fn no_secret_is_repeated() {
+        let url = "redis://:s3cret@h";
+        for line in [url.to_owned(), format!("serve {url}"), format!("--quue={url}")] {
+            let error = parse(&line, &[]).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        }
+        let config = run(&format!("--status {url}"), &[("STANDFAST_QUEUE", url)]);
+        assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+    }
+}
