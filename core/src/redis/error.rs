@@ -72,6 +72,10 @@ pub(super) fn refusal(operation: &'static str, error: &ServerError, asked: &Addr
         "NOPERM" | "NOAUTH" | "WRONGPASS" | "DENIED" => {
             Refusal::Final(fail(ErrorKind::Denied).with_detail(denial(code, detail)))
         }
+        // how 7.0 says NOPERM to a script
+        "ERR" if detail.starts_with("The user executing the script can't") => {
+            Refusal::Final(fail(ErrorKind::Denied).with_detail(denial("NOPERM", detail)))
+        }
         "ERR" if detail.contains("AUTH") => {
             Refusal::Final(fail(ErrorKind::Denied).with_detail(
                 "the server has no password, or is too old for users; the URL has one",
@@ -192,6 +196,7 @@ mod tests {
             ("WRONGPASS invalid username-password pair", ErrorKind::Denied),
             ("NOAUTH Authentication required.", ErrorKind::Denied),
             ("NOPERM this user has no permissions to run the 'get' command", ErrorKind::Denied),
+            ("ERR The user executing the script can't run this command", ErrorKind::Denied),
             ("ERR AUTH <password> called without any password", ErrorKind::Denied),
             ("WRONGTYPE Operation against a key", ErrorKind::Conflict),
             ("CROSSSLOT Keys in request", ErrorKind::Invalid),
