@@ -1,8 +1,10 @@
+use std::num::ParseIntError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use standfast_core::{JobId, Result};
+use standfast_core::{Error, ErrorKind, JobId, Result};
 
 use crate::envelope::Envelope;
 use crate::queue::Queue;
@@ -158,6 +160,15 @@ impl PageToken {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The number that it is, on a backend that counts its dead letters.
+    pub(crate) fn number(&self, backend: &'static str) -> Result<u64> {
+        self.0.parse().map_err(|error: ParseIntError| {
+            Error::new(ErrorKind::Invalid, backend, "queue.list_dead_letters")
+                .with_detail("a page token of another queue")
+                .with_source(error)
+        })
+    }
 }
 
 /// Some dead letters, the oldest first, and where to go on.
@@ -249,6 +260,18 @@ impl RedriveOptions {
     #[must_use]
     pub fn to(self, queue: Arc<dyn Queue>) -> Self {
         Self { to: Some(queue), ..self }
+    }
+
+    /// How long to wait between two messages, if at all.
+    pub(crate) fn pause(&self, backend: &'static str) -> Result<Option<Duration>> {
+        match self.rate {
+            None => Ok(None),
+            Some(rate) if rate > 0.0 && rate.is_finite() => {
+                Ok(Some(Duration::from_secs_f64(1.0 / rate)))
+            }
+            Some(rate) => Err(Error::new(ErrorKind::Invalid, backend, "queue.redrive")
+                .with_detail(format!("a rate of {rate} messages per second"))),
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
-use std::num::ParseIntError;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use standfast_core::{Error, ErrorKind, Result};
+use standfast_core::Result;
 
 use crate::dead::{DeadLetter, DeadLetterFilter, DeadLetterPage, PageToken};
 use crate::message::{OutgoingMessage, Priority};
@@ -76,14 +75,7 @@ impl DeadBox {
         after: Option<&PageToken>,
         limit: usize,
     ) -> Result<DeadLetterPage> {
-        let start: u64 = match after {
-            None => 0,
-            Some(token) => token.as_str().parse().map_err(|error: ParseIntError| {
-                Error::new(ErrorKind::Invalid, "memory", "queue.list_dead_letters")
-                    .with_detail("a page token of another queue")
-                    .with_source(error)
-            })?,
-        };
+        let start = after.map_or(Ok(0), |token| token.number("memory"))?;
         let mut matching =
             self.letters.range(start..).filter(|(_, kept)| filter.matches(&kept.letter));
         let letters = matching.by_ref().take(limit).map(|(_, kept)| kept.letter.clone()).collect();

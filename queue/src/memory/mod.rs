@@ -17,9 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use standfast_core::{
-    Clock, Error, ErrorKind, Health, HealthCheck, Result, SystemClock, saturating_add,
-};
+use standfast_core::{Clock, Health, HealthCheck, Result, SystemClock, saturating_add};
 use tokio::sync::Notify;
 
 use crate::admin::{Leased, QueueAdmin};
@@ -283,14 +281,7 @@ impl DeadLetters for MemoryQueue {
         filter: &DeadLetterFilter,
         options: &RedriveOptions,
     ) -> Result<Redriven> {
-        let pause = match options.rate {
-            None => Duration::ZERO,
-            Some(rate) if rate > 0.0 && rate.is_finite() => Duration::from_secs_f64(1.0 / rate),
-            Some(rate) => {
-                return Err(Error::new(ErrorKind::Invalid, "memory", "queue.redrive")
-                    .with_detail(format!("a rate of {rate} messages per second")));
-            }
-        };
+        let pause = options.pause("memory")?;
         let now = self.now();
         let chosen = {
             let mut state = self.lock();
@@ -299,7 +290,7 @@ impl DeadLetters for MemoryQueue {
         };
         let mut redriven = Redriven::default();
         for (index, number) in chosen.into_iter().enumerate() {
-            if index > 0 && !pause.is_zero() {
+            if let Some(pause) = pause.filter(|_| index > 0) {
                 self.clock().sleep(pause).await;
             }
             let sent = match &options.to {

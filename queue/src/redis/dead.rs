@@ -1,10 +1,8 @@
-use std::num::ParseIntError;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use standfast_core::redis::Reply;
-use standfast_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use standfast_core::{Clock, Result, SystemClock};
 
 use super::layout::{self, Letter};
 use super::scripts::{FORGET, LOOK, REDRIVE};
@@ -32,14 +30,7 @@ impl DeadLetters for RedisQueue {
         after: Option<&PageToken>,
         limit: usize,
     ) -> Result<DeadLetterPage> {
-        let mut from = match after {
-            None => 0,
-            Some(token) => token.as_str().parse().map_err(|error: ParseIntError| {
-                Error::new(ErrorKind::Invalid, "redis", "queue.list_dead_letters")
-                    .with_detail("a page token of another queue")
-                    .with_source(error)
-            })?,
-        };
+        let mut from = after.map_or(Ok(0), |token| token.number("redis"))?;
         let mut letters = Vec::new();
         loop {
             let page = self.page("queue.list_dead_letters", from).await?;
@@ -66,16 +57,7 @@ impl DeadLetters for RedisQueue {
         options: &RedriveOptions,
     ) -> Result<Redriven> {
         const OPERATION: &str = "queue.redrive";
-        let pause = match options.rate {
-            None => None,
-            Some(rate) if rate > 0.0 && rate.is_finite() => {
-                Some(Duration::from_secs_f64(1.0 / rate))
-            }
-            Some(rate) => {
-                return Err(Error::new(ErrorKind::Invalid, "redis", OPERATION)
-                    .with_detail(format!("a rate of {rate} messages per second")));
-            }
-        };
+        let pause = options.pause("redis")?;
         let clock: &dyn Clock = &SystemClock;
         let mut redriven = Redriven::default();
         let mut left = options.limit.unwrap_or(usize::MAX);
