@@ -136,13 +136,20 @@ impl State {
         }
     }
 
-    /// Notes when `handle` ends, after its status changed.
-    fn keep(&mut self, handle: StatusHandle, keep_for: Duration, now: Instant, max: usize) {
+    /// Notes when `handle` ends, after its status changed; `unless_ended` is its life until it has.
+    fn keep(
+        &mut self,
+        handle: StatusHandle,
+        keep_for: Duration,
+        unless_ended: Duration,
+        now: Instant,
+        max: usize,
+    ) {
         self.stamp += 1;
         let stamp = self.stamp;
         let Some(entry) = self.entries.get_mut(&handle) else { return };
         let terminal = entry.status.state.is_terminal();
-        let life = if terminal { keep_for } else { KEEP_UNFINISHED.max(keep_for) };
+        let life = if terminal { keep_for } else { unless_ended };
         entry.stamp = stamp;
         entry.expires_at = saturating_add(now, life);
         let Self { entries, expiry, .. } = self;
@@ -217,7 +224,10 @@ impl StatusStore for MemoryStatusStore {
                 status
             }
         };
-        state.keep(*handle, keep_for, instant, self.config.max_finished);
+        // as long as its message, which may wait for its next attempt
+        let unless_ended = KEEP_UNFINISHED.max(keep_for);
+        let unless_ended = unless_ended.saturating_add(update.retry_in.unwrap_or_default());
+        state.keep(*handle, keep_for, unless_ended, instant, self.config.max_finished);
         Ok(Advance::Applied(status))
     }
 
@@ -265,7 +275,8 @@ impl StatusStore for MemoryStatusStore {
         match outcome {
             CancelOutcome::Cancelled => {
                 entry.wake();
-                state.keep(*handle, KEEP_CANCELLED, instant, self.config.max_finished);
+                let max = self.config.max_finished;
+                state.keep(*handle, KEEP_CANCELLED, KEEP_UNFINISHED, instant, max);
             }
             CancelOutcome::Requested => entry.wake(),
             CancelOutcome::Finished | CancelOutcome::Unknown => {}

@@ -686,6 +686,7 @@ pub(crate) const STATUS_TABLE: &[(StatusFault, &[&str])] = &[
         S::UnfinishedExpires,
         &[
             "a_status_that_has_not_ended_outlives_any_keep_for",
+            "a_status_outlives_the_wait_for_its_next_attempt",
             "a_new_run_is_kept_although_its_last_end_ran_out",
         ],
     ),

@@ -40,6 +40,17 @@ pub(crate) async fn a_status_that_has_not_ended_outlives_any_keep_for(h: &dyn St
     }
 }
 
+pub(crate) async fn a_status_outlives_the_wait_for_its_next_attempt(h: &dyn StatusHarness) {
+    let store = h.fresh_store().await;
+    let months = Duration::from_secs(90 * 24 * 60 * 60);
+    let wait = if h.can_pass(months) { months } else { 4 * h.unit() };
+    let handle = at(&*store, &[Queued, Running]).await;
+    let waits = step(Queued).execution(1, 2, 2).retry_in(wait);
+    store.advance(&handle, &waits, h.unit()).await.expect("the store takes a step");
+    h.pass_time(wait).await;
+    assert_eq!(known(&*store, &handle).await.state, Queued, "its message is still there");
+}
+
 pub(crate) async fn a_new_run_is_kept_although_its_last_end_ran_out(h: &dyn StatusHarness) {
     let store = h.fresh_store().await;
     let handle = at(&*store, &[Queued, Running]).await;

@@ -32,6 +32,7 @@ macro_rules! __status_cases {
             T3 steps::a_store_that_answers_is_healthy,
             T5 life::an_ended_status_is_kept_for_as_long_as_told,
             T5 life::a_status_that_has_not_ended_outlives_any_keep_for,
+            T5 life::a_status_outlives_the_wait_for_its_next_attempt,
             T5 life::a_new_run_is_kept_although_its_last_end_ran_out,
             T5 life::a_removed_status_is_gone,
             T7 life::a_job_that_waits_is_cancelled_at_once,
