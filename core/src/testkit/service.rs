@@ -19,11 +19,20 @@ pub fn service(name: &str, variable: &str) -> Option<String> {
     if let Ok(endpoint) = std::env::var(variable) {
         return Some(endpoint);
     }
+    skip(name, &format!("set {variable}"));
+    None
+}
+
+/// Says that the running test is skipped because there is no `name`, and what would help.
+///
+/// # Panics
+///
+/// When `name` is required.
+pub(super) fn skip(name: &str, remedy: &str) {
     let required = std::env::var("STANDFAST_TEST_REQUIRE").unwrap_or_default();
     let is_required = required.split(',').any(|one| one == name);
-    assert!(!is_required, "{name} is required, but {variable} does not say where it is");
+    assert!(!is_required, "{name} is required, but there is none: {remedy}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // written past the capture of `eprintln!`: a skip that nobody sees looks like a pass
-    let _ = writeln!(std::io::stderr(), "skipped: {test} needs {name}; set {variable}");
-    None
+    let _ = writeln!(std::io::stderr(), "skipped: {test} needs {name}; {remedy}");
 }
