@@ -1,5 +1,6 @@
 //! How a request is sent: given up when nothing moves, and sent again where that may help.
 
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -121,7 +122,7 @@ impl Inner {
 /// Bytes in memory as the body of a request: nothing is copied, and every piece that goes is seen.
 #[derive(Debug)]
 struct Chunks {
-    chunks: std::vec::IntoIter<Bytes>,
+    chunks: VecDeque<Bytes>,
     now: Bytes,
     left: u64,
     progress: Progress,
@@ -139,7 +140,7 @@ impl Body for Chunks {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         while self.now.is_empty() {
-            match self.chunks.next() {
+            match self.chunks.pop_front() {
                 Some(next) => self.now = next,
                 None => return Poll::Ready(None),
             }
@@ -166,6 +167,6 @@ pub(super) fn body(chunks: &[Bytes], progress: Progress) -> ByteStream {
     if let ([], _) | (_, 0) = (chunks, left) {
         return ByteStream::new(SdkBody::empty());
     }
-    let chunks = chunks.to_vec().into_iter();
+    let chunks = chunks.iter().cloned().collect();
     ByteStream::new(SdkBody::from_body_1_x(Chunks { chunks, now: Bytes::new(), left, progress }))
 }

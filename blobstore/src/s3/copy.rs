@@ -119,7 +119,7 @@ impl Inner {
     }
 
     async fn copy_parts(self: &Arc<Self>, job: &Job<'_>, guard: &Guard) -> Result<String, Failure> {
-        let upload = Upload::begin(self, job.to, &job.meta.attributes, job.entry).await?;
+        let upload = Upload::begin(self, job.to, &job.meta.attributes, job.entry, true).await?;
         let size = job.meta.size;
         let parts = if size == 0 {
             upload.part(1, &[], Crc64::of(b"")).await.map(|part| vec![part])
@@ -137,7 +137,7 @@ impl Inner {
             Err(failure) => Err(failure),
         };
         match &completed {
-            Ok(_) => upload.done(),
+            Ok(_) => upload.done().await,
             Err(_) => upload.abort_quietly().await,
         }
         completed

@@ -12,7 +12,8 @@
 pub struct S3Features {
     /// Whether a backslash in a key is kept. Where it becomes a slash, such keys are refused.
     pub backslash: bool,
-    /// Whether the end of an upload in parts can be conditional.
+    /// Whether the end of an upload in parts can be conditional, in one step. Where it cannot, such
+    /// an upload ends under a reserved key and is copied from there, up to 5 GiB.
     pub conditional_complete: bool,
     /// Whether a copy can be conditional on what it replaces.
     pub conditional_copy: bool,
@@ -39,8 +40,10 @@ impl S3Features {
         ordered_listing: true,
     };
 
-    /// SeaweedFS from 4.48 on: lists directory by directory, and takes a backslash for a slash.
-    pub const SEAWEEDFS: Self = Self { backslash: false, ordered_listing: false, ..Self::AWS };
+    /// SeaweedFS from 4.48 on: looks before it ends an upload in parts, which is not one step;
+    /// lists directory by directory; and takes a backslash for a slash.
+    pub const SEAWEEDFS: Self =
+        Self { backslash: false, conditional_complete: false, ordered_listing: false, ..Self::AWS };
 
     /// Garage 2: takes conditions and ignores them.
     pub const GARAGE: Self = Self { backslash: true, ordered_listing: true, ..Self::PLAIN };
@@ -56,6 +59,11 @@ impl S3Features {
         crc64nvme: false,
         ordered_listing: false,
     };
+
+    /// Whether bodies of every form can be put conditionally.
+    pub(super) fn holds_conditions(self) -> bool {
+        self.conditional_put && (self.conditional_complete || self.conditional_copy)
+    }
 
     /// The preset of this name, as a URL gives it: `aws`, `seaweedfs`, `garage`, `plain`.
     pub fn preset(name: &str) -> Option<Self> {

@@ -43,25 +43,29 @@ impl Inner {
             return Ok(pager.finish());
         }
         // More than once only where reserved keys took places of the page.
-        while let Some(lower) = pager.lower() {
+        let mut behind = pager.lower().and_then(|lower| start_after(lower, &options.prefix));
+        loop {
             let ask = Ask {
                 prefix: &options.prefix,
                 delimiter: options.delimiter.as_deref(),
-                start_after: start_after(lower, &options.prefix),
+                start_after: behind,
                 token: None,
                 limit: pager.left(),
             };
             let answer = self.ask("blob.list", &ask).await?;
             let more = answer.is_truncated().unwrap_or(false);
             self.offer(&mut pager, &answer);
-            if !more {
-                break;
-            }
-            if pager.left() == 0 {
+            if more && pager.left() == 0 {
                 pager.cut();
             }
+            if !more || pager.left() == 0 {
+                return Ok(pager.finish());
+            }
+            let key = answer.contents().last().and_then(|object| self.relative(object.key()?));
+            let common = answer.common_prefixes().last();
+            let common = common.and_then(|common| Some(self.relative(common.prefix()?)? + HIGHEST));
+            behind = key.max(common);
         }
-        Ok(pager.finish())
     }
 
     /// Every entry below `prefix` in the order of the bytes.

@@ -41,6 +41,7 @@ pub use self::features::S3Features;
 
 use self::clock::ServiceClock;
 use self::error::BACKEND;
+use self::list::Ask;
 use self::part::UNIT;
 use crate::body::Body;
 use crate::key::BlobKey;
@@ -156,8 +157,8 @@ impl S3BlobStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Frees the parts of uploads below the store's prefix that were begun more than `span` ago and
-    /// never ended: those of processes that died. How many there were.
+    /// Frees what uploads of processes that died have left: those below the store's prefix that
+    /// were begun more than `span` ago and never ended. How many there were.
     ///
     /// # Errors
     ///
@@ -192,9 +193,7 @@ impl Inner {
 
     /// Refuses a condition that the service would ignore.
     fn check_condition(&self, operation: &'static str, condition: &Precondition) -> Result<()> {
-        let features = self.config.features;
-        let held = features.conditional_put && features.conditional_complete;
-        if *condition == Precondition::Always || held {
+        if *condition == Precondition::Always || self.config.features.holds_conditions() {
             return Ok(());
         }
         Err(self.unsupported(operation, "conditional puts"))
@@ -255,15 +254,38 @@ impl Inner {
                 if let (Some(path), Some(id), Some(age)) = (upload.key(), upload.upload_id(), age)
                     && age > span
                 {
-                    self.abort_upload(path, id).await;
+                    self.abort_upload(path, id, false).await;
                     aborted += 1;
                 }
             }
             if !answer.is_truncated().unwrap_or(false) {
-                return Ok(aborted);
+                break;
             }
             key_marker = answer.next_key_marker;
             id_marker = answer.next_upload_id_marker;
+        }
+        let mut token = None;
+        loop {
+            let ask =
+                Ask { prefix: multipart::STAGED, token, limit: list::MAX_PAGE, ..Ask::default() };
+            let answer = self.ask("blob.abort", &ask).await?;
+            for staged in answer.contents() {
+                let at =
+                    staged.last_modified().and_then(|at| DateTime::from_timestamp(at.secs(), 0));
+                let age = at.and_then(|at| (now - at).to_std().ok());
+                let path = staged.key().and_then(|key| self.relative(key));
+                if let (Some(path), Some(age)) = (path, age)
+                    && age > span
+                {
+                    let gone = self.delete_object(&format!("{}{path}", self.prefix), None).await;
+                    gone.map_err(|failure| failure.error)?;
+                    aborted += 1;
+                }
+            }
+            token = answer.next_continuation_token;
+            if token.is_none() {
+                return Ok(aborted);
+            }
         }
     }
 }
@@ -313,7 +335,7 @@ impl BlobStore for S3BlobStore {
         let config = &self.inner.config;
         BlobCapabilities {
             backslash: config.features.backslash,
-            conditional: config.features.conditional_put && config.features.conditional_complete,
+            conditional: config.features.holds_conditions(),
             max_len: (config.upload_memory as u64 * multipart::MAX_PARTS).min(5 << 40),
             max_page: list::MAX_PAGE,
             max_delete_batch: delete::MAX_BATCH,

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use standfast_core::{Error, ErrorKind, Reason, Result};
 
 use super::Inner;
 use super::call;
+use super::copy::encode;
 use super::error::{BACKEND, Failure};
 use super::object::{Entry, crc64_text};
 use super::part::{Filler, Part};
@@ -31,21 +33,38 @@ pub(super) const MAX_PARTS: u64 = 10_000;
 pub(super) struct Upload {
     store: Arc<Inner>,
     key: BlobKey,
+    /// The object that it will be; a reserved one where the end cannot be conditional.
     path: String,
+    /// Whether the end is a conditional copy from there.
+    staged: bool,
+    /// Whether the parts have been put together there.
+    assembled: AtomicBool,
     /// `None` once it is over.
     id: Option<String>,
 }
 
+/// Where uploads end that are then copied to where they belong.
+pub(super) const STAGED: &str = ".standfast/staged/";
+
 impl Upload {
     /// Begins an upload. If its answer is lost, another one is begun in its stead, and the first
-    /// is one of those whose process died.
+    /// is one of those whose process died. `conditional` says that its end will be.
     pub(super) async fn begin(
         store: &Arc<Inner>,
         key: &BlobKey,
         attributes: &Attributes,
         entry: &Entry,
+        conditional: bool,
     ) -> Result<Self, Failure> {
-        Self::begin_at(store, key, store.path(key), attributes, entry).await
+        let features = store.config.features;
+        let staged = conditional && !features.conditional_complete && features.conditional_copy;
+        let path = match staged {
+            true => format!("{}{STAGED}{}", store.prefix, entry.write),
+            false => store.path(key),
+        };
+        let mut begun = Self::begin_at(store, key, path, attributes, entry).await?;
+        begun.staged = staged;
+        Ok(begun)
     }
 
     pub(super) async fn begin_at(
@@ -67,7 +86,8 @@ impl Upload {
             described!(request, attributes, entry).send()
         });
         let id = begun.await?.upload_id;
-        Ok(Self { store: Arc::clone(store), key: key.clone(), path, id })
+        let assembled = AtomicBool::new(false);
+        Ok(Self { store: Arc::clone(store), key: key.clone(), path, staged: false, assembled, id })
     }
 
     /// Sends `first` and what `filler` gives after it, each part as soon as it is full.
@@ -148,7 +168,54 @@ impl Upload {
     }
 
     /// Makes the parts the object, in one step; its ETag.
+    ///
+    /// If that is a copy and the process dies before it, the parts lie under a reserved key, where
+    /// [`S3BlobStore::abort_stale_uploads`](crate::S3BlobStore::abort_stale_uploads) finds them.
     pub(super) async fn complete(
+        &self,
+        parts: &[CompletedPart],
+        crc64: Option<Crc64>,
+        len: u64,
+        guard: &Guard,
+    ) -> Result<String, Failure> {
+        if !self.staged {
+            return self.assemble(parts, crc64, len, guard).await;
+        }
+        if !self.assembled.load(Ordering::Relaxed) {
+            if let Err(failure) = self.assemble(parts, crc64, len, &Guard::None).await
+                && !(failure.doubtful && self.is_assembled().await)
+            {
+                // Nothing has happened to the key itself.
+                return Err(Failure { doubtful: false, ..failure });
+            }
+            self.assembled.store(true, Ordering::Relaxed);
+        }
+        let (store, path) = (&*self.store, self.store.path(&self.key));
+        let copied = store.call_patiently("blob.put", self.key.as_str(), |_| {
+            store
+                .client
+                .copy_object()
+                .bucket(&store.bucket)
+                .key(&path)
+                .copy_source(format!("{}/{}", store.bucket, encode(&self.path)))
+                .set_if_match(guard.if_match())
+                .set_if_none_match(guard.if_none_match())
+                .send()
+        });
+        let result = copied.await?.copy_object_result;
+        Ok(result.and_then(|result| result.e_tag).unwrap_or_default())
+    }
+
+    /// Whether the parts are together under the reserved key, which nobody else writes.
+    async fn is_assembled(&self) -> bool {
+        let store = &*self.store;
+        let seen = store.call("blob.put", self.key.as_str(), |_| {
+            store.client.head_object().bucket(&store.bucket).key(&self.path).send()
+        });
+        seen.await.is_ok()
+    }
+
+    async fn assemble(
         &self,
         parts: &[CompletedPart],
         crc64: Option<Crc64>,
@@ -181,8 +248,11 @@ impl Upload {
         self.id.clone()
     }
 
-    /// The object is there, or the service has forgotten the upload.
-    pub(super) fn done(mut self) {
+    /// The object is there. What it was copied from goes.
+    pub(super) async fn done(mut self) {
+        if self.staged {
+            return self.abort_quietly().await;
+        }
         self.id = None;
     }
 
@@ -196,7 +266,7 @@ impl Upload {
     pub(super) async fn abort_quietly(mut self) {
         if let Some(id) = &self.id {
             // Until it is done, a drop leaves it to a task.
-            self.store.abort_upload(&self.path, id).await;
+            self.store.abort_upload(&self.path, id, self.staged).await;
             self.id = None;
         }
     }
@@ -206,9 +276,10 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let (store, path) = (Arc::clone(&self.store), std::mem::take(&mut self.path));
+        let staged = self.staged;
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move { store.abort_upload(&path, &id).await });
+                runtime.spawn(async move { store.abort_upload(&path, &id, staged).await });
             }
             Err(_) => tracing::warn!(key = %self.key, "an upload was dropped and not aborted"),
         }
@@ -216,8 +287,12 @@ impl Drop for Upload {
 }
 
 impl Inner {
-    /// Frees the parts of an upload. If that fails, they wait for a sweep or a lifecycle rule.
-    pub(super) async fn abort_upload(&self, path: &str, id: &str) {
+    /// Frees the parts of an upload, and what they became if that was not yet the blob. If that
+    /// fails, they wait for somebody to look for stale uploads, or a lifecycle rule.
+    pub(super) async fn abort_upload(&self, path: &str, id: &str, staged: bool) {
+        if staged && let Err(failure) = self.delete_object(path, None).await {
+            tracing::warn!(key = path, error = %failure.error, "a staged upload is left");
+        }
         let aborted = self.call("blob.abort", path, |_| {
             self.client.abort_multipart_upload().bucket(&self.bucket).key(path).upload_id(id).send()
         });

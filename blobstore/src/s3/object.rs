@@ -131,6 +131,8 @@ pub(super) struct Object {
     pub(super) meta: BlobMeta,
     /// As the service gave it, with its quotes.
     pub(super) etag: String,
+    /// When the service stored it, in whole seconds.
+    pub(super) stored: DateTime<Utc>,
     /// Which put wrote it, if it was one of ours.
     pub(super) write: Option<Id128>,
 }
@@ -138,12 +140,14 @@ pub(super) struct Object {
 impl Object {
     pub(super) fn from_head(key: &BlobKey, public: bool, head: HeadObjectOutput) -> Result<Self> {
         let size = head.content_length().unwrap_or(0);
-        let mut attributes = Attributes::default();
-        attributes.cache_control = head.cache_control;
-        attributes.content_disposition = head.content_disposition;
-        attributes.content_encoding = head.content_encoding;
-        attributes.content_language = head.content_language;
-        attributes.content_type = head.content_type;
+        let attributes = Attributes {
+            cache_control: head.cache_control,
+            content_disposition: head.content_disposition,
+            content_encoding: head.content_encoding,
+            content_language: head.content_language,
+            content_type: head.content_type,
+            ..Attributes::default()
+        };
         let stored = head.last_modified.map(|at| at.secs());
         let crc64 = head.checksum_crc64_nvme;
         Self::new(key, public, size, head.e_tag, stored, attributes, head.metadata, crc64)
@@ -156,12 +160,14 @@ impl Object {
         size: u64,
         get: &mut GetObjectOutput,
     ) -> Result<Self> {
-        let mut attributes = Attributes::default();
-        attributes.cache_control = get.cache_control.take();
-        attributes.content_disposition = get.content_disposition.take();
-        attributes.content_encoding = get.content_encoding.take();
-        attributes.content_language = get.content_language.take();
-        attributes.content_type = get.content_type.take();
+        let attributes = Attributes {
+            cache_control: get.cache_control.take(),
+            content_disposition: get.content_disposition.take(),
+            content_encoding: get.content_encoding.take(),
+            content_language: get.content_language.take(),
+            content_type: get.content_type.take(),
+            ..Attributes::default()
+        };
         let stored = get.last_modified.take().map(|at| at.secs());
         let crc64 = get.checksum_crc64_nvme.take();
         let size = i64::try_from(size).unwrap_or(i64::MAX);
@@ -209,7 +215,15 @@ impl Object {
         meta.version = version(&etag, meta.expires_at);
         meta.attributes = attributes;
         meta.visibility = if public { Visibility::Public } else { Visibility::Private };
-        Ok(Self { meta, etag, write: entry.map(|entry| entry.write) })
+        Ok(Self { meta, etag, stored, write: entry.map(|entry| entry.write) })
+    }
+}
+
+impl Object {
+    /// Whether it was there at `since` and all the time from then on. An upload in parts is dated
+    /// when it began, so of those nobody knows.
+    pub(super) fn is_older_than(&self, since: DateTime<Utc>) -> bool {
+        !self.etag.contains('-') && self.stored + TimeDelta::seconds(2) < since
     }
 }
 

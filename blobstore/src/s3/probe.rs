@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, MetadataDirective};
+use aws_sdk_s3::types::{ChecksumMode, CompletedPart, MetadataDirective};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use standfast_core::{Id128, Result};
 
 use super::copy::encode;
@@ -19,6 +20,7 @@ use crate::checksum::Crc64;
 use crate::key::BlobKey;
 use crate::meta::Attributes;
 
+const BODY: &[u8] = b"probe";
 const PROBES: &str = ".standfast/probe/";
 
 /// An ETag that no object has.
@@ -49,6 +51,9 @@ impl S3BlobStore {
 /// Keys that some services list in another order than that of their bytes.
 const LISTED: &[&str] = &["o/a/b", "o/a", "o/a-", "o/B", "o/é", "o/b\\c"];
 
+/// Keys for which several uploads race.
+const RACED: &[&str] = &["r1", "r2", "r3", "r4", "r5", "r6"];
+
 struct Probe {
     inner: Arc<Inner>,
     path: String,
@@ -62,6 +67,14 @@ fn refused<T>(outcome: std::result::Result<T, Failure>) -> Result<bool> {
         Err(failure) if matches!(failure.status, 400 | 501) => Ok(false),
         Err(failure) => Err(failure.error),
     }
+}
+
+/// Ends an upload if there is no such object.
+async fn end((upload, part): (Upload, CompletedPart)) -> std::result::Result<String, Failure> {
+    let sum = Some(Crc64::of(BODY));
+    let ended = upload.complete(&[part], sum, BODY.len() as u64, &Guard::Absent).await;
+    upload.abort_quietly().await;
+    ended
 }
 
 impl Probe {
@@ -99,13 +112,35 @@ impl Probe {
                 .set_if_match(guard.if_match())
                 .set_if_none_match(guard.if_none_match())
                 .set_checksum_crc64_nvme(crc64.map(crc64_text))
-                .body(ByteStream::from_static(b"probe"))
+                .body(ByteStream::from_static(BODY))
                 .send()
         });
         Ok(sent.await?.e_tag.unwrap_or_default())
     }
 
+    /// Whether the end of an upload in parts is refused, and of many at once all but one are.
     async fn conditional_complete(&self) -> Result<bool> {
+        let ready = self.upload("a").await.map_err(|failure| failure.error)?;
+        if !refused(end(ready).await)? {
+            return Ok(false);
+        }
+        for name in RACED {
+            let ready = join_all((0..8).map(|_| self.upload(name))).await;
+            let ready: Result<Vec<_>, _> = ready.into_iter().collect();
+            let ends = join_all(ready.map_err(|failure| failure.error)?.into_iter().map(end)).await;
+            let mut winners = 0;
+            for end in ends {
+                winners += u32::from(!refused(end)?);
+            }
+            if winners != 1 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// An upload with its one part, to be ended.
+    async fn upload(&self, name: &str) -> std::result::Result<(Upload, CompletedPart), Failure> {
         let entry = Entry {
             write: Id128::random(),
             at: None,
@@ -116,20 +151,13 @@ impl Probe {
             empty: Vec::new(),
         };
         // The reserved keys are none for callers, so this one is made by hand.
-        let (key, chunks) = (BlobKey::new("probe")?, [Bytes::from_static(b"probe")]);
-        let sum = Crc64::of(b"probe");
-        let path = format!("{}a", self.path);
-        let begun = Upload::begin_at(&self.inner, &key, path, &Attributes::default(), &entry).await;
-        let upload = match begun {
-            Ok(upload) => upload,
-            Err(failure) => return refused::<()>(Err(failure)),
-        };
-        let completed = match upload.part(1, &chunks, sum).await {
-            Ok(part) => upload.complete(&[part], Some(sum), 5, &Guard::Absent).await,
-            Err(failure) => Err(failure),
-        };
-        upload.abort_quietly().await;
-        refused(completed)
+        // invariant: it is one segment of letters
+        let key = BlobKey::new("probe").expect("a key");
+        let path = format!("{}{name}", self.path);
+        let attributes = Attributes::default();
+        let upload = Upload::begin_at(&self.inner, &key, path, &attributes, &entry).await?;
+        let part = upload.part(1, &[Bytes::from_static(BODY)], Crc64::of(BODY)).await?;
+        Ok((upload, part))
     }
 
     async fn conditional_copy(&self) -> Result<bool> {
@@ -163,7 +191,7 @@ impl Probe {
             Err(failure) if failure.status != 501 => return Err(failure.error),
             _ => return Ok(false),
         }
-        let right = Crc64::of(b"probe");
+        let right = Crc64::of(BODY);
         if self.put("c", &Guard::None, Some(right)).await.is_err() {
             return Ok(false);
         }
@@ -193,7 +221,7 @@ impl Probe {
     }
 
     async fn clean(&self) -> Result<()> {
-        for name in ["a", "c", "d"].iter().chain(LISTED) {
+        for name in ["a", "c", "d"].iter().chain(LISTED).chain(RACED) {
             let gone = self.inner.delete_object(&format!("{}{name}", self.path), None).await;
             match gone {
                 Err(failure) if !failure.is_missing() => return Err(failure.error),

@@ -108,7 +108,7 @@ impl Inner {
         let (part, entry) = (&part, &entry);
         let written = self
             .change(change, |guard| async move {
-                if guard.avoids_one_piece() && self.config.features.conditional_complete {
+                if guard.avoids_one_piece() {
                     self.put_as_part(key, part, &options.attributes, entry, &guard).await
                 } else {
                     self.put_object(key, &part.chunks, sums, options, entry, &guard).await
@@ -159,11 +159,14 @@ impl Inner {
         entry: &Entry,
         guard: &Guard,
     ) -> Result<String, Failure> {
-        let upload = Upload::begin(self, key, attributes, entry).await?;
-        let done = upload.part(1, &part.chunks, part.crc64).await?;
-        let etag = upload.complete(&[done], Some(part.crc64), part.len, guard).await?;
-        upload.done();
-        Ok(etag)
+        let upload = Upload::begin(self, key, attributes, entry, true).await?;
+        let sent = upload.part(1, &part.chunks, part.crc64).await?;
+        let completed = upload.complete(&[sent], Some(part.crc64), part.len, guard).await;
+        match &completed {
+            Ok(_) => upload.done().await,
+            Err(_) => upload.abort_quietly().await,
+        }
+        completed
     }
 
     /// Uploads part by part, as many at once as the memory holds.
@@ -183,7 +186,8 @@ impl Inner {
         }
         let mut meta = new_meta(key, &filler.sums, options, self.clock.now())?;
         let entry = Entry { crc64: options.crc64, ..self.entry(&meta) };
-        let upload = Upload::begin(self, key, &options.attributes, &entry).await;
+        let conditional = options.precondition != Precondition::Always;
+        let upload = Upload::begin(self, key, &options.attributes, &entry, conditional).await;
         let upload = upload.map_err(|failure| failure.error)?;
         let parts = match upload.send_all(first, &mut filler, size).await {
             Ok(parts) => parts,
@@ -219,7 +223,7 @@ impl Inner {
         meta.crc64 = kept.then(|| sums.crc64());
         match written {
             Ok(Written::Done(etag)) => {
-                upload.done();
+                upload.done().await;
                 outcome(Written::Done(etag), &mut meta)
             }
             Ok(refused) => {

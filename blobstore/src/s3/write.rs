@@ -90,7 +90,7 @@ impl Inner {
                 None => return Ok(Written::Mismatch),
             },
         };
-        let mut doubtful = false;
+        let (began, mut doubtful) = (self.clock.now(), false);
         // Each round after the first means that somebody changed the object in between.
         for _ in 0..16 {
             let failure = match attempt(guard.clone()).await {
@@ -115,15 +115,20 @@ impl Inner {
             {
                 return Ok(Written::Done(object.etag.clone()));
             }
-            if !refused {
-                return Err(Failure { doubtful, ..failure }.into_changed());
-            }
-            if doubtful {
-                // Refused, and what is there is not ours: unless ours was there in between. Only a
-                // first refusal in the eyes of the service proves that it never was.
-                return Err(unknown(operation, key, &failure));
-            }
             let live = there.as_ref().is_some_and(|object| object.meta.is_live(self.clock.now()));
+            if doubtful {
+                // What is there is not ours, but ours may have been there in between; unless this
+                // one was there all the time and stood in its way.
+                let stood = there.as_ref().is_some_and(|object| object.is_older_than(began));
+                return match precondition {
+                    Precondition::IfAbsent if live && stood => Ok(Written::Exists),
+                    Precondition::IfMatch(_) if refused && live && stood && !has_source => {
+                        Ok(Written::Mismatch)
+                    }
+                    _ if refused => Err(unknown(operation, key, &failure)),
+                    _ => Err(Failure { doubtful, ..failure }.into_changed()),
+                };
+            }
             match (precondition, there) {
                 (Precondition::IfAbsent, Some(_)) if live => return Ok(Written::Exists),
                 (Precondition::IfAbsent, Some(expired)) => {
