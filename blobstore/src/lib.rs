@@ -19,6 +19,8 @@ mod range;
 #[cfg(feature = "tower")]
 mod routes;
 mod rules;
+#[cfg(feature = "s3")]
+mod s3;
 mod sign;
 mod store;
 #[cfg(feature = "testkit")]
@@ -41,6 +43,8 @@ pub use outcome::{CopyOutcome, DeleteOutcome, GetOutcome, PutOutcome, Swept};
 pub use range::ByteRange;
 #[cfg(feature = "tower")]
 pub use routes::{BlobRoutes, Cors, RouteBody};
+#[cfg(feature = "s3")]
+pub use s3::{S3BlobStore, S3Config, S3Features};
 pub use sign::{LenBound, SignRequest, SignedMethod, SignedUrl, SigningKey, UrlSigner};
 pub use standfast_core::{Error, ErrorKind, Reason, Result};
 pub use store::{BlobCapabilities, BlobStore};

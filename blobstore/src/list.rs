@@ -263,8 +263,7 @@ impl Pager {
             return;
         }
         if self.shown == self.limit {
-            let text = format!("{TOKEN_VERSION}{}", URL_SAFE_NO_PAD.encode(&self.lower));
-            self.page.next = Some(PageToken::new(text));
+            self.page.next = Some(self.token());
             self.full = true;
             return;
         }
@@ -286,6 +285,33 @@ impl Pager {
 
     pub(crate) fn finish(self) -> Page {
         self.page
+    }
+
+    /// How many more entries the page takes.
+    #[cfg(feature = "s3")]
+    pub(crate) fn left(&self) -> usize {
+        self.limit - self.shown
+    }
+
+    /// Takes a common prefix that the service found, if it was not shown before.
+    #[cfg(feature = "s3")]
+    pub(crate) fn offer_common(&mut self, common: String) {
+        if self.left() > 0 && behind_all(&common) > self.lower {
+            self.shown += 1;
+            self.lower = behind_all(&common);
+            self.page.prefixes.push(common);
+        }
+    }
+
+    /// Ends a full page that is not the last one.
+    #[cfg(feature = "s3")]
+    pub(crate) fn cut(&mut self) {
+        self.page.next = Some(self.token());
+        self.full = true;
+    }
+
+    fn token(&self) -> PageToken {
+        PageToken::new(format!("{TOKEN_VERSION}{}", URL_SAFE_NO_PAD.encode(&self.lower)))
     }
 }
 

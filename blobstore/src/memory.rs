@@ -214,6 +214,7 @@ impl BlobStore for MemoryBlobStore {
             sign_at_most: true,
             public: true,
             exact_listing: true,
+            unique_versions: true,
             reports_missing: true,
             ..BlobCapabilities::default()
         }

@@ -72,8 +72,9 @@ pub enum Visibility {
 ///
 /// Header values are up to 255 printable ASCII characters. Names of metadata are made of `a-z`,
 /// `0-9`, `.`, `_` and `-`, begin with a letter or digit and not with `standfast`; their values
-/// are printable ASCII without spaces at either end; names and values together take up to
-/// 1,536 bytes, each entry counting four more. Upper case in names becomes lower case, as it does on S3.
+/// are printable ASCII without spaces at either end. There are up to 64 entries, because many HTTP
+/// clients take no more than a hundred headers; names and values together take up to 1,536 bytes,
+/// each entry counting four more. Upper case in names becomes lower case, as it does on S3.
 ///
 /// ```
 /// use standfast_blobstore::Attributes;
@@ -104,6 +105,9 @@ impl Attributes {
     /// The most bytes that names and values of metadata may take together, each entry counting
     /// four more.
     pub const MAX_METADATA: usize = 1536;
+
+    /// The most entries of metadata.
+    pub const MAX_ENTRIES: usize = 64;
 
     /// The most bytes of each header value.
     pub const MAX_HEADER: usize = 255;
@@ -204,8 +208,10 @@ impl Attributes {
                 return Err(error(ErrorKind::Invalid, format!("metadata {name} is no value")));
             }
         }
-        if size > Self::MAX_METADATA {
-            return Err(error(ErrorKind::TooLarge, format!("{size} bytes of metadata")));
+        let entries = self.metadata.len();
+        if size > Self::MAX_METADATA || entries > Self::MAX_ENTRIES {
+            let detail = format!("{size} bytes of metadata in {entries} entries");
+            return Err(error(ErrorKind::TooLarge, detail));
         }
         Ok(())
     }
@@ -302,6 +308,9 @@ mod tests {
         for attributes in wrong {
             assert!(attributes.check().is_err(), "{attributes:?}");
         }
+        let many =
+            (0..65).fold(Attributes::default(), |all, at| all.with_metadata(at.to_string(), ""));
+        assert_eq!(many.check().unwrap_err().kind(), ErrorKind::TooLarge);
         Attributes::default().with_metadata("A.b_c-9", "v".repeat(1525)).check().unwrap();
         Attributes::default().with_metadata("a", "").check().unwrap();
     }

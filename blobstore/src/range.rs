@@ -51,6 +51,22 @@ impl ByteRange {
     }
 }
 
+#[cfg(feature = "s3")]
+impl ByteRange {
+    /// The range as HTTP writes it; `None` for no bytes, which it cannot ask for.
+    pub(crate) fn header(self) -> Option<String> {
+        match self.0 {
+            Wanted::Between(start, end) if end <= start => None,
+            Wanted::Last(0) => None,
+            // No object is as long, and some services read no larger number.
+            Wanted::Between(start, end) if end > i64::MAX as u64 => Some(format!("bytes={start}-")),
+            Wanted::Between(start, end) => Some(format!("bytes={start}-{}", end - 1)),
+            Wanted::From(start) => Some(format!("bytes={start}-")),
+            Wanted::Last(count) => Some(format!("bytes=-{}", count.min(i64::MAX as u64))),
+        }
+    }
+}
+
 impl From<Range<u64>> for ByteRange {
     fn from(range: Range<u64>) -> Self {
         Self(Wanted::Between(range.start, range.end))

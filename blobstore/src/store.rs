@@ -22,8 +22,8 @@ use crate::sign::{SignRequest, SignedUrl};
 ///    nothing.
 /// 3. A precondition is checked in the same step as the change, for bodies of every form, against
 ///    all processes that use the store. Of many puts `IfAbsent` on one key exactly one is stored.
-/// 4. A put replaces everything: bytes, attributes, visibility and expiry. Every put gives a new
-///    version, unlike any earlier one of that key.
+/// 4. A put replaces everything: bytes, attributes, visibility and expiry. A put of other bytes
+///    gives a new version; whether one of equal bytes does, too, is a capability.
 /// 5. A blob is private unless the put says otherwise. What cannot be honoured is refused with
 ///    `Unsupported`, never ignored; public and expiring together are refused.
 /// 6. Expiry is exact for `get`, `head`, `copy`, preconditions and signed URLs: from that instant
@@ -150,6 +150,10 @@ pub trait BlobStore: HealthCheck + Debug + Send + Sync + 'static {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BlobCapabilities {
+    /// Whether keys can have backslashes; where the service would change them, they are refused.
+    pub backslash: bool,
+    /// Whether preconditions are held; where a service would ignore them, they are refused.
+    pub conditional: bool,
     /// The most bytes of one blob.
     pub max_len: u64,
     /// The most entries of a page.
@@ -162,8 +166,14 @@ pub struct BlobCapabilities {
     pub sign_at_most: bool,
     /// Whether a blob can be public.
     pub public: bool,
-    /// Whether an expired blob is out of listings at once, not only out of reads.
+    /// Where public blobs are, if not anywhere: all below this prefix, and nothing else.
+    pub public_prefix: Option<String>,
+    /// Whether listings are as exact as heads: expired blobs are out of them at once, and times
+    /// are the same.
     pub exact_listing: bool,
+    /// Whether every put gives a version unlike all others. Where not, versions name contents, and
+    /// a put of equal bytes may give an equal one.
+    pub unique_versions: bool,
     /// Whether a delete knows whether there was a blob.
     pub reports_missing: bool,
     /// Whether the blobs outlive the process.
@@ -173,13 +183,17 @@ pub struct BlobCapabilities {
 impl Default for BlobCapabilities {
     fn default() -> Self {
         Self {
+            backslash: true,
+            conditional: true,
             max_len: u64::MAX,
             max_page: 1000,
             max_delete_batch: 1000,
             max_sign_for: None,
             sign_at_most: false,
             public: false,
+            public_prefix: None,
             exact_listing: false,
+            unique_versions: false,
             reports_missing: false,
             durable: false,
         }

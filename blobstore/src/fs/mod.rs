@@ -307,6 +307,7 @@ impl BlobStore for FsBlobStore {
             sign_at_most: true,
             public: true,
             exact_listing: true,
+            unique_versions: true,
             reports_missing: true,
             durable: true,
             ..BlobCapabilities::default()

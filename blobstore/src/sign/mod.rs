@@ -13,9 +13,11 @@ use crate::checksum::Sha256Digest;
 use crate::key::BlobKey;
 use crate::meta::{Attributes, Visibility};
 
-pub use signer::{SigningKey, UrlSigner};
+#[cfg(any(feature = "tower", feature = "s3-url"))]
+pub(crate) use signer::decode_path;
 #[cfg(feature = "tower")]
-pub(crate) use signer::{decode_path, token_in};
+pub(crate) use signer::token_in;
+pub use signer::{SigningKey, UrlSigner};
 
 /// What a signed URL lets its holder do.
 ///

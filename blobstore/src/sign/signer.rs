@@ -239,7 +239,7 @@ pub(crate) fn token_in(query: &str) -> Option<&str> {
 }
 
 /// The text that a percent-encoded path stands for.
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "s3-url"))]
 pub(crate) fn decode_path(path: &str) -> Option<String> {
     let mut bytes = path.bytes();
     let mut out = Vec::with_capacity(path.len());

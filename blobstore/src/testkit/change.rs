@@ -1,5 +1,7 @@
 //! Cases about deleting and copying.
 
+use super::conditional::conditional;
+use super::visibility::public_key;
 use super::{BlobHarness, error, key, keys_of, read, seed};
 use crate::{
     Attributes, CopyOptions, CopyOutcome, DeleteOutcome, ErrorKind, Expiry, ExpiryChange,
@@ -23,7 +25,7 @@ pub async fn a_deleted_blob_is_gone_and_deleting_again_succeeds(harness: &dyn Bl
 
 /// The one that somebody put meanwhile stays.
 pub async fn a_delete_if_match_spares_other_versions(harness: &dyn BlobHarness) {
-    let blobs = seed(harness, &[]).await;
+    let Some(blobs) = conditional(harness, &[]).await else { return };
     let first = blobs.put("a", "1").await.unwrap().version;
     let second = blobs.put("a", "2").await.unwrap().version;
     let spared = blobs.delete_if("a", &first).await.unwrap();
@@ -60,7 +62,9 @@ pub async fn a_copy_keeps_everything_but_key_and_version(harness: &dyn BlobHarne
     let original = put.expires_in(harness.moment() * 100).await.unwrap();
     let copy = blobs.copy("a", "b/c").await.unwrap();
     assert_eq!(copy.key, key("b/c"));
-    assert_ne!(copy.version, original.version);
+    if blobs.capabilities().unique_versions {
+        assert_ne!(copy.version, original.version);
+    }
     assert_eq!((copy.size, copy.crc64), (original.size, original.crc64));
     assert_eq!((&copy.attributes, copy.expires_at), (&original.attributes, original.expires_at));
     assert_eq!(blobs.head("b/c").await.unwrap().unwrap(), copy);
@@ -80,9 +84,10 @@ pub async fn a_copy_takes_new_attributes_whole(harness: &dyn BlobHarness) {
     assert_eq!((copy.attributes, copy.expires_at), (attributes, None));
     let public = CopyOptions::default().with_visibility(Visibility::Public);
     if blobs.capabilities().public {
-        let refused = error(blobs.copy_with("a", "c", &public).await);
+        let to = public_key(&blobs, "c");
+        let refused = error(blobs.copy_with("a", &to, &public).await);
         assert_eq!(refused.kind(), ErrorKind::Invalid, "public and expiring");
-        let copy = blobs.copy_with("b", "c", &public).await.unwrap().stored().unwrap();
+        let copy = blobs.copy_with("b", &to, &public).await.unwrap().stored().unwrap();
         assert_eq!(copy.visibility, Visibility::Public);
     } else {
         assert_eq!(error(blobs.copy_with("b", "c", &public).await).kind(), ErrorKind::Unsupported);
@@ -102,7 +107,7 @@ pub async fn a_copy_lives_apart_from_its_original(harness: &dyn BlobHarness) {
 
 /// Of the original and of what it would replace.
 pub async fn a_copy_holds_its_conditions(harness: &dyn BlobHarness) {
-    let blobs = seed(harness, &[("a", "1"), ("b", "2")]).await;
+    let Some(blobs) = conditional(harness, &[("a", "1"), ("b", "2")]).await else { return };
     let version = blobs.head("b").await.unwrap().unwrap().version;
     let with = |precondition| CopyOptions::default().with_precondition(precondition);
     let copy = async |from: &str, to: &str, options: CopyOptions| {
@@ -130,7 +135,9 @@ pub async fn a_copy_onto_itself_changes_its_attributes(harness: &dyn BlobHarness
     let attributes = Attributes::default().with_content_type("text/html");
     let options = CopyOptions::default().with_attributes(attributes.clone());
     let after = blobs.copy_with("a", "a", &options).await.unwrap().stored().unwrap();
-    assert_ne!(before.version, after.version);
+    if blobs.capabilities().unique_versions {
+        assert_ne!(before.version, after.version);
+    }
     assert_eq!(blobs.head("a").await.unwrap().unwrap().attributes, attributes);
     assert_eq!(read(&blobs, "a").await.as_deref(), Some("1"));
 }

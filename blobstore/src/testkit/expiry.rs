@@ -1,7 +1,9 @@
 //! Cases about blobs that end by themselves.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
+use super::conditional::conditional;
 use super::{BlobHarness, error, keys_of, read, seed};
 use crate::{CopyOptions, CopyOutcome, ErrorKind, GetOutcome, ListOptions, PutOutcome};
 
@@ -28,7 +30,7 @@ pub async fn a_blob_is_gone_at_its_instant_and_not_before(harness: &dyn BlobHarn
 
 /// Its key is free, and its version matches nothing.
 pub async fn an_expired_blob_is_absent_for_preconditions(harness: &dyn BlobHarness) {
-    let blobs = seed(harness, &[]).await;
+    let Some(blobs) = conditional(harness, &[]).await else { return };
     let first = blobs.put("a", "1").expires_in(harness.moment()).await.unwrap().version;
     assert_eq!(blobs.put("a", "2").if_absent().await.unwrap(), PutOutcome::Exists);
     harness.pass_time(harness.moment()).await;
@@ -36,6 +38,27 @@ pub async fn an_expired_blob_is_absent_for_preconditions(harness: &dyn BlobHarne
     assert!(blobs.put("a", "4").if_absent().await.unwrap().stored().is_some());
     assert_eq!(blobs.put("a", "5").if_absent().await.unwrap(), PutOutcome::Exists);
     assert_eq!(read(&blobs, "a").await.as_deref(), Some("4"));
+}
+
+/// Also of puts of the very bytes that expired.
+pub async fn of_many_puts_over_an_expired_blob_one_is_stored(harness: &dyn BlobHarness) {
+    let Some(blobs) = conditional(harness, &[]).await else { return };
+    for key in ["a", "b", "c"] {
+        blobs.put(key, "same").expires_in(harness.moment()).await.unwrap();
+    }
+    harness.pass_time(harness.moment()).await;
+    for key in ["a", "b", "c"] {
+        let puts = (0..6).map(|_| {
+            let put = blobs.put(key, "same").if_absent();
+            tokio::spawn(put.into_future())
+        });
+        let mut stored = 0;
+        for put in puts.collect::<Vec<_>>() {
+            stored += u32::from(put.await.unwrap().unwrap().stored().is_some());
+        }
+        assert_eq!(stored, 1);
+        assert_eq!(read(&blobs, key).await.as_deref(), Some("same"));
+    }
 }
 
 /// Whether it replaces a live blob or an expired one.

@@ -104,6 +104,7 @@ macro_rules! blob_cases {
         change::a_copy_onto_itself_changes_its_attributes
         expiry::a_blob_is_gone_at_its_instant_and_not_before
         expiry::an_expired_blob_is_absent_for_preconditions
+        expiry::of_many_puts_over_an_expired_blob_one_is_stored
         expiry::a_new_blob_does_not_inherit_an_expiry
         expiry::an_expiry_that_is_not_ahead_is_refused
         expiry::a_sweep_removes_what_expired_and_nothing_else

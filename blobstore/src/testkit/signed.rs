@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::keys::STRANGE;
+use super::keys::strange;
 use super::{BlobHarness, error, key, read, seed};
 use crate::{Blobs, ErrorKind, LenBound, Sha256Digest, SignRequest, SignedMethod, SignedUrl};
 
@@ -88,9 +88,11 @@ pub async fn a_forged_url_is_refused(harness: &dyn BlobHarness) {
     let last = if query.ends_with('A') { 'B' } else { 'A' };
     let changed = format!("{path}?{}{last}", &query[..query.len() - 1]);
     let half = format!("{path}?{}", &query[..query.len() / 2]);
-    for forged in [path, &changed, &half] {
+    for forged in [path, &*changed, &*half] {
         let response = send(harness, &blobs, Request::get(forged), &[], "").await;
-        assert_eq!(response.status(), 403, "{forged}");
+        // S3 calls a token that it cannot read a bad request.
+        let halved = forged == half && response.status() == 400;
+        assert!(halved || response.status() == 403, "{forged}: {}", response.status());
         assert!(!response.body().windows(6).any(|window| window == b"secret"));
     }
 }
@@ -120,12 +122,13 @@ pub async fn a_signed_url_ends_with_its_time(harness: &dyn BlobHarness) {
     assert_eq!(ask(harness, &blobs, &long, &[], "").await.status(), 200);
 }
 
-/// Whatever time was asked for, and it says so.
+/// Whatever time was asked for, and it says so; S3 counts in whole seconds.
 pub async fn a_signed_url_ends_with_its_blob(harness: &dyn BlobHarness) {
     let Some(blobs) = signing(harness, &[]).await else { return };
     let meta = blobs.put("a", "1").expires_in(harness.moment()).await.unwrap();
     let url = blobs.signed_url("a", harness.moment() * 20).await.unwrap();
-    assert_eq!(Some(url.effective_expires_at), meta.expires_at);
+    let early = meta.expires_at.expect("it expires") - url.effective_expires_at;
+    assert!((0..1000).contains(&early.num_milliseconds()), "{early} early");
     assert_eq!(ask(harness, &blobs, &url, &[], "").await.status(), 200);
     harness.pass_time(harness.moment()).await;
     let status = ask(harness, &blobs, &url, &[], "").await.status();
@@ -274,9 +277,9 @@ pub async fn a_signed_delete_deletes(harness: &dyn BlobHarness) {
 /// Whatever must be escaped on the way.
 pub async fn strange_keys_can_be_signed(harness: &dyn BlobHarness) {
     let Some(blobs) = signing(harness, &[]).await else { return };
-    for key in STRANGE {
-        blobs.put(*key, (*key).to_owned()).await.unwrap();
-        let url = blobs.signed_url(*key, harness.moment()).await.unwrap();
+    for key in strange(&blobs).await {
+        blobs.put(key, key.to_owned()).await.unwrap();
+        let url = blobs.signed_url(key, harness.moment()).await.unwrap();
         let response = ask(harness, &blobs, &url, &[], "").await;
         assert_eq!(response.status(), 200, "{key:?}");
         assert_eq!(response.body(), key);

@@ -2,6 +2,11 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
+#[cfg(feature = "s3-url")]
+pub(crate) mod fault;
+#[cfg(feature = "s3-url")]
+pub(crate) mod s3;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
