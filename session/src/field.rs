@@ -93,13 +93,16 @@ pub enum FieldValue {
     List(Vec<Bytes>),
     /// Members, each once.
     Set(BTreeSet<Bytes>),
+    /// What the store has and this version cannot read. It fails alone: other fields are read, and
+    /// writing it anew replaces it.
+    Unreadable(Bytes),
 }
 
 impl FieldValue {
     /// How much of the limits it uses up.
     pub fn size(&self) -> usize {
         match self {
-            Self::Bytes(bytes) => bytes.len(),
+            Self::Bytes(bytes) | Self::Unreadable(bytes) => bytes.len(),
             Self::Counter(_) => 8,
             Self::List(values) => values.iter().map(|value| value.len() + ENTRY).sum(),
             Self::Set(members) => members.iter().map(|member| member.len() + ENTRY).sum(),

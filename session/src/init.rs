@@ -32,6 +32,9 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The longest either may be, 400 days: no browser keeps a cookie for longer.
+    pub const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
     /// These timeouts.
     pub fn new(idle: Duration, absolute: Duration) -> Self {
         Self { idle, absolute }
@@ -52,11 +55,10 @@ impl Timeouts {
     ///
     /// # Errors
     ///
-    /// `Invalid` for a span of nothing or of more than ten years.
+    /// `Invalid` for a span of nothing or of more than [`LONGEST`](Self::LONGEST).
     pub fn validate(&self) -> Result<()> {
-        const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
         for span in [self.idle, self.absolute] {
-            if span.is_zero() || span > LONGEST {
+            if span.is_zero() || span > Self::LONGEST {
                 return Err(Error::new(ErrorKind::Invalid, "session", "create")
                     .with_detail(format!("a timeout of {span:?}")));
             }

@@ -11,6 +11,8 @@ mod limits;
 mod memory;
 mod outcome;
 mod patch;
+#[cfg(feature = "redis")]
+mod redis;
 mod snapshot;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -29,5 +31,7 @@ pub use outcome::{
     TouchOutcome,
 };
 pub use patch::{FieldChange, FieldOp, Patch};
+#[cfg(feature = "redis")]
+pub use redis::{RedisSessionConfig, RedisSessionHandler};
 pub use snapshot::{SessionSummary, Snapshot, Via};
 pub use token::{Access, SessionToken, VerifierHash};

@@ -83,6 +83,44 @@ pub trait SessionHarness: Debug + Send + Sync {
     }
 }
 
+/// What [`session_conformance!`](crate::session_conformance) takes: a harness, or none where what it
+/// needs is not there, which whoever looked for it has said.
+///
+/// ```
+/// use standfast_session::testkit::{IntoSessionHarness, SessionHarness};
+///
+/// fn is_skipped(made: impl IntoSessionHarness) -> bool {
+///     made.into_harness().is_none()
+/// }
+/// # #[derive(Debug)]
+/// # struct Server;
+/// # #[standfast_session::testkit::async_trait]
+/// # impl SessionHarness for Server {
+/// #     async fn open(&self) -> std::sync::Arc<dyn standfast_session::SessionHandler> {
+/// #         std::sync::Arc::new(standfast_session::MemorySessionHandler::new())
+/// #     }
+/// #     async fn pass(&self, _time: std::time::Duration) {}
+/// # }
+/// assert!(is_skipped(None::<Server>));
+/// assert!(!is_skipped(Server));
+/// ```
+pub trait IntoSessionHarness {
+    /// The harness.
+    fn into_harness(self) -> Option<Box<dyn SessionHarness>>;
+}
+
+impl<H: SessionHarness + 'static> IntoSessionHarness for H {
+    fn into_harness(self) -> Option<Box<dyn SessionHarness>> {
+        Some(Box::new(self))
+    }
+}
+
+impl<H: SessionHarness + 'static> IntoSessionHarness for Option<H> {
+    fn into_harness(self) -> Option<Box<dyn SessionHarness>> {
+        self.map(|harness| Box::new(harness) as Box<dyn SessionHarness>)
+    }
+}
+
 /// Calls `$then!` with every case of the suite and the rule it is of. The one list there is.
 #[doc(hidden)]
 #[macro_export]
@@ -137,7 +175,7 @@ macro_rules! session_cases {
 }
 
 /// Stamps one `#[tokio::test]` per case of the suite, in a module of this name. The second argument
-/// is an expression that makes a harness; it is evaluated once per case.
+/// is an expression that makes a harness, or an `Option` of one; it is evaluated once per case.
 #[macro_export]
 macro_rules! session_conformance {
     ($name:ident, $harness:expr) => {
@@ -155,7 +193,10 @@ macro_rules! session_tests {
     ([$harness:expr] $($rule:ident $case:ident,)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::testkit::cases::$case(&$harness).await;
+            use $crate::testkit::IntoSessionHarness as _;
+            if let Some(harness) = ($harness).into_harness() {
+                $crate::testkit::cases::$case(&*harness).await;
+            }
         }
     )*};
 }

@@ -1,0 +1,396 @@
+//! Between sessions and the hashes that hold them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use standfast_core::redis::{Reply, Request};
+use standfast_core::{Error, ErrorKind, Reason, Result, SessionRef};
+
+use super::BACKEND;
+use crate::field::{Field, FieldName, FieldValue};
+use crate::init::Timeouts;
+use crate::limits::SessionLimits;
+use crate::outcome::Conflict;
+use crate::patch::{FieldOp, Patch};
+use crate::snapshot::{SessionSummary, Snapshot, Via};
+use crate::token::{Access, VerifierHash};
+
+/// The version this library writes and the only one there has been.
+const LAYOUT: u8 = 1;
+
+/// Longer lives of fields are shortened to this, 31 years, which no session reaches.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
+/// What a script answers: the word that says what it is, and the rest.
+pub(super) struct Answer {
+    pub(super) word: String,
+    rest: std::vec::IntoIter<Reply>,
+    operation: &'static str,
+}
+
+impl Answer {
+    pub(super) fn read(reply: Reply, operation: &'static str) -> Result<Self> {
+        let mut rest = reply.into_array(operation)?.into_iter();
+        let word = rest.next().unwrap_or(Reply::Nil).into_text(operation)?;
+        Ok(Self { word, rest, operation })
+    }
+
+    pub(super) fn next(&mut self) -> Reply {
+        self.rest.next().unwrap_or(Reply::Nil)
+    }
+
+    /// The version and the end of the session.
+    pub(super) fn done(&mut self) -> Result<(u64, DateTime<Utc>)> {
+        let version = self.next().into_int(self.operation)?;
+        let ends = self.next().into_int(self.operation)?;
+        Ok((u64::try_from(version).unwrap_or_default(), time(ends, self.operation)?))
+    }
+
+    pub(super) fn conflict(&mut self) -> Result<Conflict> {
+        let name = self.next().into_text(self.operation)?;
+        let field = FieldName::from_stored(&name)?;
+        let there = match self.next().into_option() {
+            None => None,
+            Some(raw) => Some(read_field(&raw.into_bytes(self.operation)?)),
+        };
+        Ok(Conflict::new(field, there.map(|field| (field.revision, field.value))))
+    }
+
+    /// The error that any other answer is.
+    pub(super) fn error(&mut self, limits: &SessionLimits) -> Result<Error> {
+        let operation = self.operation;
+        let error = |kind| Error::new(kind, BACKEND, operation);
+        Ok(match self.word.as_str() {
+            "corrupt" => corrupt(self.operation),
+            "newer" => newer(self.operation, self.next().into_int(self.operation)?),
+            "invalid" => {
+                let name = self.next().into_text(self.operation)?;
+                let what = self.next().into_text(self.operation)?;
+                error(ErrorKind::Invalid).with_detail(format!("field `{name}` {what}"))
+            }
+            "large" => {
+                let name = self.next().into_text(self.operation)?;
+                let size = self.next().into_int(self.operation)?;
+                let (what, most) = match name.as_str() {
+                    "" => ("the session".to_owned(), limits.max_session),
+                    name => (format!("field `{name}`"), limits.max_field),
+                };
+                error(ErrorKind::TooLarge)
+                    .with_detail(format!("{what} has {size} bytes, at most {most}"))
+            }
+            "many" => {
+                let count = self.next().into_int(self.operation)?;
+                let most = limits.max_fields;
+                error(ErrorKind::TooLarge)
+                    .with_detail(format!("the session has {count} fields, at most {most}"))
+            }
+            _ => error(ErrorKind::Unexpected).with_detail("an answer that is none"),
+        })
+    }
+}
+
+pub(super) fn corrupt(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, BACKEND, operation)
+        .with_detail("a hash at the name of a session that is none")
+}
+
+fn newer(operation: &'static str, layout: i64) -> Error {
+    Error::new(ErrorKind::Unsupported, BACKEND, operation)
+        .with_reason(Reason::NewerVersion)
+        .with_detail(format!("a session of layout {layout}, this library reads up to {LAYOUT}"))
+}
+
+/// The arguments that every script on a session begins with.
+pub(super) fn push_access(request: &mut Request, access: &Access, limits: &SessionLimits) {
+    match access {
+        Access::Bearer { verifier, .. } => request.push(verifier.to_bytes()),
+        Access::Trusted { .. } => request.push(""),
+    };
+    push_limits(request, limits);
+}
+
+pub(super) fn push_limits(request: &mut Request, limits: &SessionLimits) {
+    for limit in [limits.max_session, limits.max_field, limits.max_fields] {
+        request.push(limit.to_string());
+    }
+}
+
+/// Microseconds as digits.
+pub(super) fn micros(span: Duration) -> String {
+    span.min(LONGEST).as_micros().to_string()
+}
+
+/// The changes, five arguments for each; see `patch.lua`.
+pub(super) fn push_patch(request: &mut Request, patch: &Patch) {
+    for (name, change) in patch {
+        request.push(name.as_str());
+        match &change.op {
+            FieldOp::Set(value) => request.push("S").push(value).push(""),
+            FieldOp::Remove => request.push("R").push("").push(""),
+            FieldOp::PutIfAbsent(value) => request.push("P").push(value).push(""),
+            FieldOp::CompareAndSet { seen, value } => {
+                let seen = seen.map(|seen| seen.to_string()).unwrap_or_default();
+                let operation = if value.is_some() { "C" } else { "D" };
+                let value = value.as_deref().unwrap_or_default();
+                request.push(operation).push(seen).push(value)
+            }
+            FieldOp::Increment(by) => request.push("I").push(by.to_be_bytes()).push(""),
+            FieldOp::SetMembers { add, remove } => {
+                request.push("M").push(pack(add)).push(pack(remove))
+            }
+            FieldOp::Append { values, keep } => {
+                request.push("A").push(pack(values)).push(keep.to_string())
+            }
+        };
+        request.push(change.expires_in.map(micros).unwrap_or_default());
+    }
+}
+
+fn pack<'a>(elements: impl IntoIterator<Item = &'a Bytes>) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for element in elements {
+        // invariant: limits keep elements below 4 GiB
+        let size = u32::try_from(element.len()).expect("limits are far below 4 GiB");
+        packed.extend(size.to_be_bytes());
+        packed.extend_from_slice(element);
+    }
+    packed
+}
+
+fn unpack(mut packed: &[u8]) -> Option<Vec<Bytes>> {
+    let mut elements = Vec::new();
+    while !packed.is_empty() {
+        let (size, rest) = packed.split_first_chunk()?;
+        let (element, rest) = rest.split_at_checked(u32::from_be_bytes(*size) as usize)?;
+        elements.push(Bytes::copy_from_slice(element));
+        packed = rest;
+    }
+    Some(elements)
+}
+
+/// A stored field. What cannot be read fails alone, when somebody asks for it.
+pub(super) fn read_field(raw: &[u8]) -> Field {
+    decode(raw)
+        .unwrap_or_else(|| Field::new(FieldValue::Unreadable(Bytes::copy_from_slice(raw)), 0))
+}
+
+fn decode(raw: &[u8]) -> Option<Field> {
+    let (kind, rest) = raw.split_first()?;
+    let (revision, mut payload) = number(rest)?;
+    let mut expires_at = None;
+    if kind.is_ascii_uppercase() {
+        let (deadline, rest) = number(payload)?;
+        expires_at = Some(DateTime::from_timestamp_micros(i64::try_from(deadline).ok()?)?);
+        payload = rest;
+    }
+    let value = match kind.to_ascii_lowercase() {
+        b'b' => FieldValue::Bytes(Bytes::copy_from_slice(payload)),
+        b'c' => FieldValue::Counter(i64::from_be_bytes(payload.try_into().ok()?)),
+        b'l' => FieldValue::List(unpack(payload)?),
+        b's' => FieldValue::Set(unpack(payload)?.into_iter().collect::<BTreeSet<_>>()),
+        _ => return None,
+    };
+    let mut field = Field::new(value, revision);
+    field.expires_at = expires_at;
+    Some(field)
+}
+
+fn number(raw: &[u8]) -> Option<(u64, &[u8])> {
+    let (bytes, rest) = raw.split_first_chunk()?;
+    Some((u64::from_be_bytes(*bytes), rest))
+}
+
+pub(super) fn time(micros: i64, operation: &'static str) -> Result<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| corrupt(operation))
+}
+
+fn now(reply: Reply, operation: &'static str) -> Result<DateTime<Utc>> {
+    let [seconds, micros] = reply.into_fields(operation)?;
+    let (seconds, micros) = (seconds.into_int(operation)?, micros.into_int(operation)?);
+    time(seconds.saturating_mul(1_000_000).saturating_add(micros), operation)
+}
+
+/// The field `~`.
+struct Record {
+    created_at: DateTime<Utc>,
+    touched_at: DateTime<Utc>,
+    timeouts: Timeouts,
+    version: u64,
+}
+
+impl Record {
+    fn read(raw: &[u8], operation: &'static str) -> Result<Self> {
+        let layout = *raw.first().ok_or_else(|| corrupt(operation))?;
+        if layout > LAYOUT {
+            return Err(newer(operation, layout.into()));
+        }
+        let read = || {
+            let (layout, rest) = raw.split_first()?;
+            let (created, rest) = number(rest)?;
+            let (absolute, rest) = number(rest)?;
+            let (idle, rest) = number(rest)?;
+            let (touched, rest) = number(rest)?;
+            let (version, rest) = number(rest)?;
+            let time = |micros| DateTime::from_timestamp_micros(i64::try_from(micros).ok()?);
+            let timeouts =
+                Timeouts::new(Duration::from_micros(idle), Duration::from_micros(absolute));
+            timeouts.validate().ok()?;
+            (*layout == LAYOUT && rest.len() == 8).then_some(Self {
+                created_at: time(created)?,
+                touched_at: time(touched)?,
+                timeouts,
+                version,
+            })
+        };
+        read().ok_or_else(|| corrupt(operation))
+    }
+
+    fn expires_at(&self) -> DateTime<Utc> {
+        self.timeouts.expires_at(self.created_at, self.touched_at)
+    }
+}
+
+/// What a reading of a session comes to.
+pub(super) enum Loaded {
+    Absent,
+    Found(Box<Snapshot>),
+    Refused,
+}
+
+/// The answer of `load.lua`.
+pub(super) fn read_session(
+    reply: Reply,
+    access: &Access,
+    operation: &'static str,
+) -> Result<Loaded> {
+    let [clock, all] = reply.into_fields(operation)?;
+    let now = now(clock, operation)?;
+    let mut all = all.into_array(operation)?.into_iter();
+    let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
+    let mut raw = Vec::with_capacity(all.len() / 2);
+    if all.len() == 0 {
+        return Ok(Loaded::Absent);
+    }
+    while let (Some(name), Some(value)) = (all.next(), all.next()) {
+        let (name, value) = (name.into_bytes(operation)?, value.into_bytes(operation)?);
+        match name.as_slice() {
+            b"~" => record = Some(value),
+            b"~h" => current = Some(value),
+            b"~p" => previous = Some(value),
+            b"~u" => principal = Some(value),
+            _ => raw.push((name, value)),
+        }
+    }
+    let record = Record::read(&record.ok_or_else(|| corrupt(operation))?, operation)?;
+    if record.expires_at() <= now {
+        return Ok(Loaded::Absent);
+    }
+    let Some(via) = via(access, current.as_deref(), previous.as_deref(), now) else {
+        return Ok(Loaded::Refused);
+    };
+    let ends_at = record.created_at + record.timeouts.absolute;
+    let mut snapshot = Snapshot::new(access.session(), record.version, record.created_at, ends_at);
+    snapshot.touched_at = record.touched_at;
+    snapshot.expires_at = record.expires_at();
+    snapshot.principal = match principal {
+        None => None,
+        Some(name) => Some(String::from_utf8(name).map_err(|_| corrupt(operation))?),
+    };
+    snapshot.via = via;
+    snapshot.now = now;
+    for (name, value) in raw {
+        // a name that this version does not know belongs to one that does
+        let name =
+            std::str::from_utf8(&name).ok().and_then(|name| FieldName::from_stored(name).ok());
+        let Some(name) = name else { continue };
+        let field = read_field(&value);
+        if field.is_live(now) {
+            snapshot.fields.insert(name, field);
+        }
+    }
+    Ok(Loaded::Found(Box::new(snapshot)))
+}
+
+fn via(
+    access: &Access,
+    current: Option<&[u8]>,
+    previous: Option<&[u8]>,
+    now: DateTime<Utc>,
+) -> Option<Via> {
+    let Access::Bearer { verifier, .. } = access else { return Some(Via::Trusted) };
+    let is = |hash: &[u8]| {
+        <[u8; 32]>::try_from(hash).is_ok_and(|hash| VerifierHash::from_bytes(hash) == *verifier)
+    };
+    if current.is_some_and(is) {
+        return Some(Via::Current);
+    }
+    let (hash, until) = previous?.split_last_chunk()?;
+    let until = DateTime::from_timestamp_micros(i64::from_be_bytes(*until))?;
+    (is(hash) && until > now).then_some(Via::Previous)
+}
+
+/// The answer of `look.lua`: the line of a session, if it lives and is this principal's.
+pub(super) fn read_line(
+    reply: Reply,
+    session: SessionRef,
+    principal: &str,
+    operation: &'static str,
+) -> Result<Option<SessionSummary>> {
+    let [clock, record, owner, there] = reply.into_fields(operation)?;
+    let now = now(clock, operation)?;
+    let Some(record) = record.into_option() else {
+        return if there.into_int(operation)? == 0 { Ok(None) } else { Err(corrupt(operation)) };
+    };
+    let record = Record::read(&record.into_bytes(operation)?, operation)?;
+    let Some(owner) = owner.into_option() else { return Ok(None) };
+    if owner.into_bytes(operation)? != principal.as_bytes() || record.expires_at() <= now {
+        return Ok(None);
+    }
+    let Record { created_at, touched_at, .. } = record;
+    Ok(Some(SessionSummary::new(session, created_at, touched_at, record.expires_at())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small generator: what it makes is the same in every run.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 >> 33
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_are_stored_reading_them_ends() {
+        let mut noise = Noise(7);
+        let mut unreadable = 0;
+        for _ in 0..200_000 {
+            let size = noise.next() % 40;
+            let mut raw: Vec<u8> = (0..size).map(|_| noise.next() as u8).collect();
+            if let Some(first) = raw.first_mut() {
+                *first = b"bclsBCLSxz~"[(noise.next() % 11) as usize];
+            }
+            let field = read_field(&raw);
+            unreadable += u32::from(matches!(field.value, FieldValue::Unreadable(_)));
+            let _ = Record::read(&raw, "test").is_ok();
+        }
+        assert!((10_000..190_000).contains(&unreadable), "{unreadable}: both happen");
+    }
+
+    #[test]
+    fn lists_are_packed_without_ambiguity() {
+        let elements = ["", "a", "bc", ""].map(Bytes::from);
+        assert_eq!(unpack(&pack(&elements)).unwrap(), elements);
+        assert_eq!(unpack(&[0, 0, 0, 2, 1]), None);
+        assert_eq!(unpack(&[0, 0, 0]), None);
+    }
+}
