@@ -134,14 +134,21 @@ impl<T: Serialize + DeserializeOwned> Key<T> {
     }
 
     pub(crate) fn write_seen(&self, patch: Patch, seen: Option<u64>, value: &T) -> Result<Patch> {
-        let invalid = || Error::new(ErrorKind::Invalid, "session", "key.write");
-        let json = serde_json::to_vec(value)
-            .map_err(|error| invalid().with_source(error).with_detail(self.field()))?;
+        let json = self.encode(value)?;
         match self.merge {
-            Merge::Cas => Ok(patch.compare_and_set(self.name, seen, Some(Bytes::from(json)))),
+            Merge::Cas => Ok(patch.compare_and_set(self.name, seen, Some(json))),
             Merge::Lww => Ok(patch.set(self.name, json)),
-            Merge::Counter => Err(invalid().with_detail(format!("{} is a counter", self.field()))),
+            Merge::Counter => Err(Error::new(ErrorKind::Invalid, "session", "key.write")
+                .with_detail(format!("{} is a counter", self.field()))),
         }
+    }
+
+    pub(crate) fn encode(&self, value: &T) -> Result<Bytes> {
+        serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+            Error::new(ErrorKind::Invalid, "session", "key.write")
+                .with_source(error)
+                .with_detail(self.field())
+        })
     }
 
     /// `patch`, which also removes the field, given what `snapshot` has seen.

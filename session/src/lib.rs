@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod business;
 mod ext;
 mod field;
 mod flash;
 mod handler;
+#[cfg(feature = "tower")]
+pub mod http;
 mod init;
 mod key;
 mod limits;

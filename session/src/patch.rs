@@ -220,6 +220,21 @@ impl Patch {
         self.with(Ok(FieldName::flash(id)), "", FieldOp::Remove)
     }
 
+    /// The change to one field by itself.
+    #[cfg(feature = "tower")]
+    pub(crate) fn only(&self, name: &FieldName) -> Option<Self> {
+        let change = self.changes.get(name)?.clone();
+        Some(Self { changes: [(name.clone(), change)].into(), problem: None })
+    }
+
+    /// Puts `op` in the place of what is done to a field that the patch changes already.
+    #[cfg(feature = "tower")]
+    pub(crate) fn replace(&mut self, name: &FieldName, op: FieldOp) {
+        if let Some(change) = self.changes.get_mut(name) {
+            change.op = op;
+        }
+    }
+
     /// Whether the patch can be applied at all.
     pub(crate) fn verdict(&self) -> Result<()> {
         let invalid =

@@ -10,14 +10,14 @@ use crate::limits::SessionLimits;
 use crate::outcome::Conflict;
 use crate::patch::{FieldOp, Patch};
 
-pub(super) enum Applied {
+pub(crate) enum Applied {
     Changed(BTreeMap<FieldName, Field>),
     Conflict(Conflict),
 }
 
 /// The fields as they are after `patch`, or the first precondition that does not hold. Works on a
 /// copy: whatever it answers, `fields` is as it was.
-pub(super) fn apply(
+pub(crate) fn apply(
     fields: &BTreeMap<FieldName, Field>,
     patch: &Patch,
     version: u64,

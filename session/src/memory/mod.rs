@@ -1,4 +1,4 @@
-mod apply;
+pub(crate) mod apply;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,13 @@
+//! Sessions over HTTP, through real axum servers: what a browser sees, what it costs, what others
+//! do meanwhile.
+
+mod cookies;
+mod costs;
+mod ends;
+mod events;
+mod failures;
+mod fields;
+mod routes;
+mod streams;
+mod support;
+mod writers;
