@@ -14,9 +14,13 @@ mod limits;
 mod memory;
 mod outcome;
 mod patch;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod snapshot;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod stored;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod token;
@@ -34,6 +38,8 @@ pub use outcome::{
     TouchOutcome,
 };
 pub use patch::{FieldChange, FieldOp, Patch};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresBusinessStore, PostgresSessionHandler};
 #[cfg(feature = "redis")]
 pub use redis::{RedisSessionConfig, RedisSessionHandler};
 pub use snapshot::{SessionSummary, Snapshot, Via};

@@ -1,4 +1,5 @@
 //! The suite of business sessions against the memory backend, and against broken ones.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 

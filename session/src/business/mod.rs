@@ -22,8 +22,12 @@ pub use event::{BusinessEvent, EventKind};
 pub(crate) use event::{Head, check, check_name};
 pub use ext::{BusinessStoreExt, Verification};
 pub use hash::EventHash;
+#[cfg(feature = "postgres")]
+pub(crate) use memory::MAX_EVENT;
 pub use memory::MemoryBusinessStore;
 pub use meta::{Actor, BusinessMeta};
 pub use outcome::Append;
 pub use state::{At, BusinessState};
+#[cfg(feature = "postgres")]
+pub(crate) use store::SINCE;
 pub use store::{BusinessCapabilities, BusinessStore, Expected, Lookup};

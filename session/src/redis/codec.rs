@@ -1,20 +1,19 @@
 //! Between sessions and the hashes that hold them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use standfast_core::redis::{Reply, Request};
 use standfast_core::{Error, ErrorKind, Reason, Result, SessionRef};
 
 use super::BACKEND;
-use crate::field::{Field, FieldName, FieldValue};
+use crate::field::FieldName;
 use crate::init::Timeouts;
 use crate::limits::SessionLimits;
 use crate::outcome::Conflict;
 use crate::patch::{FieldOp, Patch};
 use crate::snapshot::{SessionSummary, Snapshot, Via};
+use crate::stored::{number, pack, read_field};
 use crate::token::{Access, VerifierHash};
 
 /// The version this library writes and the only one there has been.
@@ -146,60 +145,6 @@ pub(super) fn push_patch(request: &mut Request, patch: &Patch) {
         };
         request.push(change.expires_in.map(micros).unwrap_or_default());
     }
-}
-
-fn pack<'a>(elements: impl IntoIterator<Item = &'a Bytes>) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for element in elements {
-        // invariant: limits keep elements below 4 GiB
-        let size = u32::try_from(element.len()).expect("limits are far below 4 GiB");
-        packed.extend(size.to_be_bytes());
-        packed.extend_from_slice(element);
-    }
-    packed
-}
-
-fn unpack(mut packed: &[u8]) -> Option<Vec<Bytes>> {
-    let mut elements = Vec::new();
-    while !packed.is_empty() {
-        let (size, rest) = packed.split_first_chunk()?;
-        let (element, rest) = rest.split_at_checked(u32::from_be_bytes(*size) as usize)?;
-        elements.push(Bytes::copy_from_slice(element));
-        packed = rest;
-    }
-    Some(elements)
-}
-
-/// A stored field. What cannot be read fails alone, when somebody asks for it.
-pub(super) fn read_field(raw: &[u8]) -> Field {
-    decode(raw)
-        .unwrap_or_else(|| Field::new(FieldValue::Unreadable(Bytes::copy_from_slice(raw)), 0))
-}
-
-fn decode(raw: &[u8]) -> Option<Field> {
-    let (kind, rest) = raw.split_first()?;
-    let (revision, mut payload) = number(rest)?;
-    let mut expires_at = None;
-    if kind.is_ascii_uppercase() {
-        let (deadline, rest) = number(payload)?;
-        expires_at = Some(DateTime::from_timestamp_micros(i64::try_from(deadline).ok()?)?);
-        payload = rest;
-    }
-    let value = match kind.to_ascii_lowercase() {
-        b'b' => FieldValue::Bytes(Bytes::copy_from_slice(payload)),
-        b'c' => FieldValue::Counter(i64::from_be_bytes(payload.try_into().ok()?)),
-        b'l' => FieldValue::List(unpack(payload)?),
-        b's' => FieldValue::Set(unpack(payload)?.into_iter().collect::<BTreeSet<_>>()),
-        _ => return None,
-    };
-    let mut field = Field::new(value, revision);
-    field.expires_at = expires_at;
-    Some(field)
-}
-
-fn number(raw: &[u8]) -> Option<(u64, &[u8])> {
-    let (bytes, rest) = raw.split_first_chunk()?;
-    Some((u64::from_be_bytes(*bytes), rest))
 }
 
 pub(super) fn time(micros: i64, operation: &'static str) -> Result<DateTime<Utc>> {
@@ -355,6 +300,7 @@ pub(super) fn read_line(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::FieldValue;
 
     /// A small generator: what it makes is the same in every run.
     struct Noise(u64);
@@ -384,13 +330,5 @@ mod tests {
             let _ = Record::read(&raw, "test").is_ok();
         }
         assert!((10_000..190_000).contains(&unreadable), "{unreadable}: both happen");
-    }
-
-    #[test]
-    fn lists_are_packed_without_ambiguity() {
-        let elements = ["", "a", "bc", ""].map(Bytes::from);
-        assert_eq!(unpack(&pack(&elements)).unwrap(), elements);
-        assert_eq!(unpack(&[0, 0, 0, 2, 1]), None);
-        assert_eq!(unpack(&[0, 0, 0]), None);
     }
 }

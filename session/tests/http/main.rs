@@ -1,5 +1,6 @@
 //! Sessions over HTTP, through real axum servers: what a browser sees, what it costs, what others
 //! do meanwhile.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod cookies;
 mod costs;
