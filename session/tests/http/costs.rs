@@ -38,9 +38,9 @@ async fn each_kind_of_request_costs_what_the_documentation_says() {
 #[tokio::test]
 async fn a_touch_that_is_due_runs_after_the_response() {
     let clock = ManualClock::new();
-    let mut store = Store::default();
-    store.memory =
+    let memory =
         MemorySessionHandler::with_config(SessionLimits::default(), Arc::new(clock.clone()));
+    let store = Store { memory, ..Store::default() };
     let browser = Browser::new(serve(store.clone(), routes(&Gate::new())).await);
     browser.read("/view").await;
     browser.read("/views").await;
