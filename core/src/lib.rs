@@ -24,4 +24,4 @@ pub use fence::Fence;
 pub use health::{Health, HealthCheck, Verdict};
 pub use id::{Id128, JobId, ParseIdError};
 pub use lifecycle::{CancellationToken, Lifecycle, LifecycleConfig, Phase};
-pub use tick::Tick;
+pub use tick::{ScheduledRun, Tick};

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::fence::Fence;
+use crate::id::JobId;
 
 /// One tick of the cron, as its winner sees it: the tick's own time, not the time of day.
 ///
@@ -29,12 +30,59 @@ pub struct Tick {
     pub fence: Fence,
     /// Which owner this is, from 1.
     pub attempt: u32,
+    /// Which run of which schedule it stands for; `None` for a listener of all ticks.
+    pub run: Option<ScheduledRun>,
+    /// For how long after `at` another owner may dispatch the same again, unless all instances were
+    /// away for longer: a queue has to remember [derived ids](Self::job_id) at least that long. A
+    /// day unless said otherwise.
+    pub repeats_within: Duration,
+}
+
+/// Which run of which schedule a tick stands for.
+///
+/// ```
+/// use standfast_core::{Fence, ScheduledRun, Tick};
+///
+/// // half past two in the night of Helsinki, on the 2nd of July; in UTC it is the 1st
+/// let due = "2026-07-01T23:30:00Z".parse().unwrap();
+/// let local = "2026-07-02T02:30:00".parse().unwrap();
+/// let run = ScheduledRun::new("billing", due, local);
+/// let tick = Tick::new("shop", due, Fence::new(1)).with_run(run);
+/// assert_eq!(tick.date().to_string(), "2026-07-02");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ScheduledRun {
+    /// The id of the schedule.
+    pub schedule: String,
+    /// When the run was due by the schedule, before any jitter: what tells its runs apart.
+    pub due: DateTime<Utc>,
+    /// The same, as the clocks on the walls of the schedule's zone showed it.
+    pub local: NaiveDateTime,
+    /// Whether it makes up for a time at which no tick was won.
+    pub is_backfill: bool,
+}
+
+impl ScheduledRun {
+    /// The run of `schedule` that was due at `due`, which was `local` in its zone.
+    pub fn new(schedule: impl Into<String>, due: DateTime<Utc>, local: NaiveDateTime) -> Self {
+        Self { schedule: schedule.into(), due, local, is_backfill: false }
+    }
 }
 
 impl Tick {
     /// The first claim of the tick of `namespace` that is due at `at`, with nothing before it.
     pub fn new(namespace: impl Into<String>, at: DateTime<Utc>, fence: Fence) -> Self {
-        Self { namespace: namespace.into(), at, previous: None, fence, attempt: 1 }
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            namespace: namespace.into(),
+            at,
+            previous: None,
+            fence,
+            attempt: 1,
+            run: None,
+            repeats_within: DAY,
+        }
     }
 
     /// The tick recorded before this one.
@@ -49,9 +97,41 @@ impl Tick {
         Self { attempt, ..self }
     }
 
-    /// The UTC date of the tick.
+    /// Which run of which schedule it stands for.
+    #[must_use]
+    pub fn with_run(self, run: ScheduledRun) -> Self {
+        Self { run: Some(run), ..self }
+    }
+
+    /// When what is to be done was due: the run of the schedule, or else the tick itself.
+    pub fn due(&self) -> DateTime<Utc> {
+        self.run.as_ref().map_or(self.at, |run| run.due)
+    }
+
+    /// The date on which it was due: in the zone of the schedule, or else in UTC.
     pub fn date(&self) -> NaiveDate {
-        self.at.date_naive()
+        self.run.as_ref().map_or_else(|| self.at.date_naive(), |run| run.local.date())
+    }
+
+    /// The id of the job `name` (such as its kind) that this tick calls for: the same for every
+    /// owner of the tick, another one for every run of every schedule.
+    ///
+    /// ```
+    /// use standfast_core::{Fence, Tick};
+    ///
+    /// let at = "2026-03-01T11:30:00Z".parse().unwrap();
+    /// let first = Tick::new("shop", at, Fence::new(1));
+    /// let second = Tick::new("shop", at, Fence::new(2)).with_attempt(2);
+    /// assert_eq!(first.job_id("report"), second.job_id("report"));
+    /// ```
+    pub fn job_id(&self, name: &str) -> JobId {
+        match &self.run {
+            None => JobId::derive(&self.namespace, name, self.at),
+            // a schedule's id has no slash, so that no two pairs meet
+            Some(run) => {
+                JobId::derive(&self.namespace, &format!("{}/{name}", run.schedule), run.due)
+            }
+        }
     }
 
     /// Whether a multiple of `period` since the Unix epoch lies after the previous tick and not
@@ -97,5 +177,25 @@ mod tests {
     #[test]
     fn a_period_of_nothing_is_never_due() {
         assert!(!tick("2026-01-01T00:00:00Z").every(Duration::ZERO));
+    }
+
+    #[test]
+    fn runs_of_one_tick_have_ids_of_their_own() {
+        let run = |schedule, due: &str| {
+            let due: DateTime<Utc> = due.parse().unwrap();
+            let run = ScheduledRun::new(schedule, due, due.naive_utc());
+            tick("2026-01-01T00:05:00Z").with_run(run)
+        };
+        let mut ids = vec![
+            tick("2026-01-01T00:05:00Z").job_id("mail"),
+            run("a", "2026-01-01T00:05:00Z").job_id("mail"),
+            run("a", "2026-01-01T00:04:00Z").job_id("mail"),
+            run("b", "2026-01-01T00:05:00Z").job_id("mail"),
+            run("b", "2026-01-01T00:05:00Z").job_id("sms"),
+        ];
+        assert_eq!(run("a", "2026-01-01T00:05:00Z").job_id("mail"), ids[1]);
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 5);
     }
 }

@@ -162,17 +162,17 @@ impl CronLockCapabilities {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     (1..=80).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-fn invalid(operation: &'static str, detail: impl Into<String>) -> Error {
+pub(crate) fn invalid(operation: &'static str, detail: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, "cron-lock", operation).with_detail(detail)
 }
 
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
-const MAX_SCHEDULES: usize = 1_000;
+pub(crate) const MAX_SCHEDULES: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,9 @@
+//! What is proved of the lock beyond its suite: a model of the protocol, the linearizability of
+//! recorded histories, and the behaviours that users of ShedLock rely on.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/broken.rs"]
+mod broken;
+mod linearizable;
+mod model;
+mod shedlock;

@@ -1,0 +1,242 @@
+//! What ShedLock asks of every provider, in our words.
+//!
+//! | ShedLock | here |
+//! |---|---|
+//! | the name of a lock | a namespace |
+//! | `lock` | `claim` of one tick |
+//! | `unlock` | `abandon` where the work may be done again, `finish` where it is done |
+//! | `lockAtMostFor` | the lease |
+//! | `lockAtLeastFor` | not needed: a finished tick stays finished |
+//! | `extend` | `extend`, by a guard that stays the same |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use standfast_core::testkit::ManualClock;
+use standfast_cron_lock::{
+    Claim, ClaimOptions, CronLock, CronLockConfig, CronLockExt, ExtendOutcome, MemoryCronLock,
+    Owner, SettleOutcome, TickGuard, TryClaim,
+};
+use tokio::task::JoinSet;
+
+struct Provider {
+    clock: ManualClock,
+    lock: MemoryCronLock,
+    at: DateTime<Utc>,
+    owner: Owner,
+    options: ClaimOptions,
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Provider {
+    fn new(lease: Duration) -> Self {
+        let clock = ManualClock::new();
+        let config = CronLockConfig::default();
+        let at = config.tick_at(standfast_core::Clock::now(&clock));
+        let lock = MemoryCronLock::with_config("shed", config, Arc::new(clock.clone())).unwrap();
+        let (owner, options) = (Owner::new("one"), ClaimOptions::new(lease));
+        Self { clock, lock, at, owner, options }
+    }
+
+    async fn lock(&self) -> Option<TickGuard<'_, MemoryCronLock>> {
+        match self.lock.try_claim(self.at, &self.owner, &self.options).await.unwrap() {
+            TryClaim::Won(guard) => Some(guard),
+            _ => None,
+        }
+    }
+
+    async fn locked(&self) -> TickGuard<'_, MemoryCronLock> {
+        self.lock().await.expect("it is free")
+    }
+
+    async fn assert_locked(&self) {
+        assert!(self.lock().await.is_none());
+    }
+
+    async fn assert_unlocked(&self) {
+        unlock(self.locked().await).await;
+    }
+}
+
+async fn unlock(guard: TickGuard<'_, MemoryCronLock>) {
+    assert_eq!(guard.abandon().await.unwrap(), SettleOutcome::Settled);
+}
+
+#[tokio::test]
+async fn a_lock_is_made_and_unlocked() {
+    let provider = Provider::new(ms(5_000));
+    let guard = provider.locked().await;
+    provider.assert_locked().await;
+    unlock(guard).await;
+    provider.assert_unlocked().await;
+}
+
+#[tokio::test]
+async fn a_second_lock_is_refused() {
+    let provider = Provider::new(ms(5_000));
+    let guard = provider.locked().await;
+    let claim = provider.lock.claim(provider.at, &Owner::new("two"), &provider.options).await;
+    assert!(matches!(claim.unwrap(), Claim::Held(_)));
+    unlock(guard).await;
+}
+
+#[tokio::test]
+async fn two_names_are_two_locks() {
+    let (one, two) = (Provider::new(ms(5_000)), Provider::new(ms(5_000)));
+    let first = one.locked().await;
+    let second = two.locked().await;
+    unlock(first).await;
+    unlock(second).await;
+}
+
+#[tokio::test]
+async fn a_lock_is_taken_twice_in_a_row() {
+    let provider = Provider::new(ms(5_000));
+    for _ in 0..2 {
+        provider.assert_unlocked().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_times_out() {
+    let provider = Provider::new(ms(50));
+    let guard = provider.locked().await;
+    provider.clock.advance(ms(49));
+    provider.assert_locked().await;
+    provider.clock.advance(ms(51));
+    provider.assert_unlocked().await;
+    // and its first owner is nobody now
+    assert!(matches!(guard.abandon().await.unwrap(), SettleOutcome::Fenced { .. }));
+}
+
+#[tokio::test]
+async fn a_lock_is_taken_right_after_it_was_unlocked() {
+    let provider = Provider::new(ms(5_000));
+    for _ in 0..10 {
+        let guard = provider.locked().await;
+        provider.assert_locked().await;
+        unlock(guard).await;
+    }
+}
+
+/// Eight threads, two locks, a hundred rounds each, but ten for one: 400 and 310.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fuzz() {
+    let locks = ["one", "two"].map(|name| MemoryCronLock::new(name).unwrap());
+    let counters = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let mut threads = JoinSet::new();
+    for thread in 0..8 {
+        let (lock, counter) = (locks[thread % 2].clone(), Arc::clone(&counters[thread % 2]));
+        let rounds = if thread == 7 { 10 } else { 100 };
+        threads.spawn(async move {
+            let config = lock.capabilities().config;
+            let at = config.tick_at(lock.now().await.unwrap());
+            // long, so that it does not run out while the machine is busy
+            let options = ClaimOptions::new(config.max_lease);
+            let owner = Owner::new(format!("thread-{thread}"));
+            let mut round = 0;
+            while round < rounds {
+                let TryClaim::Won(guard) = lock.try_claim(at, &owner, &options).await.unwrap()
+                else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                // not atomic as a whole, on purpose
+                let seen = counter.load(Ordering::Relaxed);
+                tokio::time::sleep(ms(1)).await;
+                counter.store(seen + 1, Ordering::Relaxed);
+                round += 1;
+                unlock(guard).await;
+            }
+        });
+    }
+    threads.join_all().await;
+    assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [400, 310]);
+}
+
+#[tokio::test]
+async fn a_short_job_keeps_late_instances_out_without_lock_at_least_for() {
+    let provider = Provider::new(ms(5_000));
+    let guard = provider.locked().await;
+    assert_eq!(guard.finish([]).await.unwrap(), SettleOutcome::Settled);
+    for _ in 0..3 {
+        provider.assert_locked().await;
+        provider.clock.advance(ms(20_000));
+    }
+    // the next time is another tick
+    let next = provider.at + Duration::from_secs(60);
+    let claim = provider.lock.claim(next, &provider.owner, &provider.options).await.unwrap();
+    assert!(matches!(claim, Claim::Claimed(_)));
+}
+
+async fn extended(guard: &mut TickGuard<'_, MemoryCronLock>, by: Duration) -> bool {
+    matches!(guard.extend(by).await.unwrap(), ExtendOutcome::Extended { .. })
+}
+
+#[tokio::test]
+async fn a_lock_is_extended_once_and_unlocked() {
+    let provider = Provider::new(ms(100));
+    let mut guard = provider.locked().await;
+    assert!(extended(&mut guard, ms(10_000)).await);
+    provider.clock.advance(ms(200));
+    provider.assert_locked().await;
+    unlock(guard).await;
+    provider.assert_unlocked().await;
+}
+
+#[tokio::test]
+async fn a_lock_is_extended_three_times() {
+    let provider = Provider::new(ms(100));
+    let mut guard = provider.locked().await;
+    for _ in 0..3 {
+        assert!(extended(&mut guard, ms(100)).await);
+        provider.clock.advance(ms(90));
+        provider.assert_locked().await;
+    }
+    unlock(guard).await;
+    provider.assert_unlocked().await;
+}
+
+#[tokio::test]
+async fn a_lock_that_ran_out_is_not_extended() {
+    let provider = Provider::new(ms(2));
+    let mut guard = provider.locked().await;
+    provider.clock.advance(ms(4));
+    assert!(!extended(&mut guard, ms(10_000)).await);
+    provider.assert_unlocked().await;
+    // nor unlocked for whoever has it then
+    let _other = provider.locked().await;
+    assert!(!extended(&mut guard, ms(10_000)).await);
+    assert!(matches!(guard.finish([]).await.unwrap(), SettleOutcome::Fenced { .. }));
+    provider.assert_locked().await;
+}
+
+/// A guard that is settled is gone, so extending it, or settling it twice, does not compile; what
+/// is left is the trait below, which answers.
+#[tokio::test]
+async fn a_lock_is_not_extended_after_it_was_unlocked() {
+    let provider = Provider::new(ms(5_000));
+    let guard = provider.locked().await;
+    let fence = guard.tick().fence;
+    unlock(guard).await;
+    let outcome = provider.lock.extend(provider.at, fence, ms(100)).await.unwrap();
+    assert!(matches!(outcome, ExtendOutcome::Fenced { .. }));
+}
+
+#[tokio::test]
+async fn a_lock_survives_the_instance_that_looks_at_it() {
+    let provider = Provider::new(ms(5_000));
+    let guard = provider.locked().await;
+    // nothing about it is kept but in the store
+    let fresh = provider.lock.clone();
+    let claim = fresh.claim(provider.at, &Owner::new("two"), &provider.options).await.unwrap();
+    assert!(matches!(claim, Claim::Held(held) if held.owner == provider.owner));
+    unlock(guard).await;
+    let claim = fresh.claim(provider.at, &Owner::new("two"), &provider.options).await.unwrap();
+    assert!(matches!(claim, Claim::Claimed(_)));
+}
