@@ -34,6 +34,14 @@ enum Sources {
     Files(Vec<PathBuf>),
 }
 
+/// Where the bytes of a file are.
+#[cfg(any(feature = "blobstore", feature = "tower"))]
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Embedded(&'static [u8]),
+    File(PathBuf),
+}
+
 impl LocalSet {
     pub(crate) fn of_files(manifest: Manifest, files: Vec<PathBuf>) -> Self {
         Self { manifest, sources: Sources::Files(files) }
@@ -95,6 +103,15 @@ impl LocalSet {
             Sources::Embedded(_) => None,
             Sources::Files(all) => Some(&all[at]),
         }
+    }
+
+    #[cfg(any(feature = "blobstore", feature = "tower"))]
+    pub(crate) fn source(&self, path: &str) -> Option<Source> {
+        let at = self.manifest.index(path)?;
+        Some(match &self.sources {
+            Sources::Embedded(all) => Source::Embedded(all[at]),
+            Sources::Files(all) => Source::File(all[at].clone()),
+        })
     }
 }
 
