@@ -93,8 +93,12 @@ impl Manifest {
 
     /// The file of this path.
     pub fn file(&self, path: &str) -> Option<&AssetFile> {
-        let index = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
-        self.files.get(index)
+        self.files.get(self.index(path)?)
+    }
+
+    /// Where in the list the file of this path is.
+    pub(crate) fn index(&self, path: &str) -> Option<usize> {
+        self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()
     }
 
     /// The manifest as JSON in its one canonical form: the same set is the same bytes.
@@ -131,7 +135,7 @@ impl Manifest {
         if !stored.files.is_sorted_by(|a, b| a.path < b.path) {
             return Err(refused("the paths are not in order, or not unique"));
         }
-        if let Some(file) = stored.files.iter().find(|file| !is_path(&file.path)) {
+        if let Some(file) = stored.files.iter().find(|file| !names::is_path(&file.path)) {
             return Err(refused(format!("path {:?}", file.path)));
         }
         let manifest = Self::of_sorted(stored.files);
@@ -202,20 +206,6 @@ impl Diff {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
-}
-
-/// Whether a stored path is one that a walk can have made: a manifest comes from a store, and what
-/// it names is written to disks and requested from servers.
-fn is_path(path: &str) -> bool {
-    let mut whole = String::new();
-    for name in path.split('/') {
-        if matches!(name, "" | "." | "..") {
-            return false;
-        }
-        let Ok(next) = names::normalize(&whole, name.as_ref()) else { return false };
-        whole = next;
-    }
-    whole == path
 }
 
 fn refused(detail: impl Into<String>) -> Error {

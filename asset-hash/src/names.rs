@@ -11,6 +11,9 @@ use crate::failed;
 /// What an object store leaves for the path behind `<id>/`.
 pub(crate) const LONGEST: usize = 896 - 41;
 
+/// The most bytes of one name, on most file systems and in an object store.
+const LONGEST_NAME: usize = 255;
+
 /// One name of a path, in NFC. Systems differ in how they spell an accented letter.
 pub(crate) fn normalize(parent: &str, name: &OsStr) -> Result<String> {
     let refused = |why: &str| {
@@ -26,15 +29,34 @@ pub(crate) fn normalize(parent: &str, name: &OsStr) -> Result<String> {
         path.push_str(parent);
         path.push('/');
     }
-    path.extend(text.nfc());
-    if path.len() > LONGEST {
+    let before = path.len();
+    if text.is_ascii() {
+        path.push_str(text);
+    } else {
+        path.extend(text.nfc());
+    }
+    if path.len() > LONGEST || path.len() - before > LONGEST_NAME {
         return Err(refused("is too deep or too long to be published"));
     }
     Ok(path)
 }
 
+/// Whether this is a path that a walk can have made. One that comes from elsewhere is written to
+/// disks and requested from servers.
+pub(crate) fn is_path(path: &str) -> bool {
+    let mut whole = String::new();
+    for name in path.split('/') {
+        if matches!(name, "" | "." | "..") {
+            return false;
+        }
+        let Ok(next) = normalize(&whole, name.as_ref()) else { return false };
+        whole = next;
+    }
+    whole == path
+}
+
 /// Refuses sets in which two files would be one elsewhere: equal in NFC, equal but for case, or
-/// one the directory of the other.
+/// one the directory of the other. Quick where neighbours share their directory.
 pub(crate) fn check_collisions<'a>(
     paths: impl IntoIterator<Item = &'a str>,
     allows_case: bool,
@@ -48,8 +70,14 @@ pub(crate) fn check_collisions<'a>(
         }
         all.push(path);
     }
+    let mut checked = "";
     for path in all {
-        for (end, _) in path.match_indices('/') {
+        let directory = path.rfind('/').map_or("", |end| &path[..=end]);
+        if directory == checked {
+            continue;
+        }
+        checked = directory;
+        for (end, _) in directory.match_indices('/') {
             if let Some(file) = files.get(&key(&path[..end])) {
                 return Err(collision(file, path));
             }
@@ -61,6 +89,9 @@ pub(crate) fn check_collisions<'a>(
 /// The path without case, as file systems that ignore it compare: by way of upper case, so that
 /// letters which have several lower-case forms meet.
 fn fold(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
     path.to_uppercase().to_lowercase().nfc().collect()
 }
 
@@ -94,10 +125,16 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_published_are_refused() {
-        let long = "x".repeat(LONGEST);
+        let long = "x".repeat(LONGEST_NAME);
+        let deep = "y/".repeat(LONGEST / 2);
+        let deep = deep.trim_end_matches('/');
         assert_eq!(normalize("a", OsStr::new("e\u{301}")).unwrap(), "a/\u{e9}");
         assert_eq!(normalize("", OsStr::new(&long)).unwrap(), long);
-        for wrong in ["a\nb", "a\\b", "\u{7f}", "\u{85}", &format!("{long}x")] {
+        assert_eq!(normalize(&deep[2..], OsStr::new("y")).unwrap().len(), LONGEST - 2);
+        assert!(normalize(deep, OsStr::new("yy")).is_err());
+        // in NFC this one is three times as long
+        let grows = "\u{1d160}".repeat(LONGEST_NAME / 4);
+        for wrong in ["a\nb", "a\\b", "\u{7f}", "\u{85}", &format!("{long}x"), &grows] {
             let error = normalize("", OsStr::new(wrong)).unwrap_err();
             assert_eq!(error.reason(), Some(Reason::InvalidName), "{wrong:?}");
         }

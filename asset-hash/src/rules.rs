@@ -117,6 +117,11 @@ impl Rules {
         self.include.is_empty() || self.include.iter().any(|glob| matches(glob, path))
     }
 
+    /// Whether a pattern chooses files.
+    pub(crate) fn is_choosy(&self) -> bool {
+        !self.include.is_empty() || !self.exclude.is_empty()
+    }
+
     pub(crate) fn thread_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         self.threads.unwrap_or_else(cores).get()

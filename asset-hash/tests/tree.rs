@@ -185,3 +185,31 @@ mod unix {
         }
     }
 }
+
+/// As many files as a large site has, in directories of every size.
+#[test]
+fn eighty_thousand_files_have_one_id_whatever_reads_them() {
+    let root = tree(&[]);
+    let mut expected = std::collections::BTreeSet::new();
+    for number in 0..80_000_u32 {
+        let path = match number % 4 {
+            0 => format!("all/{number}.js"),
+            1 => format!("by/{}/{number}.css", number % 97),
+            2 => format!("deep/{}/{}/{}/x", number % 7, number % 31, number),
+            _ => format!("e\u{301}/{}/{number}", number % 13),
+        };
+        let file = root.path().join(&path);
+        if number < 2000 {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+        } else if number % 4 == 2 {
+            fs::create_dir(file.parent().unwrap()).unwrap();
+        }
+        fs::write(file, number.to_le_bytes()).unwrap();
+        expected.insert(path.replace("e\u{301}", "\u{e9}"));
+    }
+    let one = Rules::new().threads(std::num::NonZero::<usize>::MIN);
+    let manifest = hash_tree(root.path(), &one).unwrap();
+    assert!(manifest.files().iter().map(|file| &file.path).eq(&expected));
+    assert_eq!(hash_tree(root.path(), &Rules::new()).unwrap(), manifest);
+    assert_eq!(manifest.id().to_string(), "7b2b26e97dbb06c2d853c3d54d3b73307cce0046");
+}
