@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
+mod server;
+
+pub use server::{RedisCommands, RedisMonitor, RedisServer, RedisUsage};
+
 /// How this run was asked for.
 #[derive(Debug)]
 pub struct Bench {
@@ -81,12 +85,13 @@ pub struct Table<'a> {
     title: String,
     columns: &'a [&'a str],
     contenders: Vec<(String, Measure<'a>)>,
+    turns: usize,
 }
 
 impl<'a> Table<'a> {
     /// A table whose contenders each measure `columns`; less is better in all of them.
     pub fn new(title: impl Into<String>, columns: &'a [&'a str]) -> Self {
-        Self { title: title.into(), columns, contenders: Vec::new() }
+        Self { title: title.into(), columns, contenders: Vec::new(), turns: 1 }
     }
 
     /// Adds a contender with one measured column.
@@ -102,11 +107,18 @@ impl<'a> Table<'a> {
         self
     }
 
+    /// Runs as many times the rounds. For contenders that do as much less in each: what disturbs
+    /// the machine for a while then disturbs more of them alike.
+    #[must_use]
+    pub fn in_turns(self, turns: usize) -> Self {
+        Self { turns, ..self }
+    }
+
     /// Measures: one round to warm up, then as many as the run does. Every round begins with
     /// another contender, so that none always follows the same one.
     pub fn run(mut self, bench: &Bench) -> Results {
         let mut rounds = vec![Vec::new(); self.contenders.len()];
-        for round in 0..=bench.rounds {
+        for round in 0..=bench.rounds * self.turns {
             for turn in 0..self.contenders.len() {
                 let contender = (round + turn) % self.contenders.len();
                 let measured = self.contenders[contender].1();
@@ -165,6 +177,11 @@ impl Results {
         let (own, other) = (self.index(name), self.index(other));
         let pairs = self.column(own, 0).zip(self.column(other, 0));
         median(pairs.map(|(own, other)| own - other).collect())
+    }
+
+    /// How many times as much `name` measured in a column as `other`: the median over the rounds.
+    pub fn times(&self, name: &str, other: &str, column: usize) -> f64 {
+        self.speed_of(self.index(other), self.index(name), column)
     }
 
     fn speed_of(&self, own: usize, other: usize, column: usize) -> f64 {
@@ -247,14 +264,31 @@ impl CpuTime {
     }
 }
 
+/// The time that all threads of this process have run.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessTime(Duration);
+
+impl ProcessTime {
+    /// As of now.
+    pub fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Self(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
+    }
+
+    /// The nanoseconds that each of `count` took since then.
+    pub fn nanos_per(self, count: usize) -> f64 {
+        (Self::now().0 - self.0).as_secs_f64() * 1e9 / count as f64
+    }
+}
+
 /// The runtime that runs everything on the calling thread.
 pub fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_time().build().expect("a runtime")
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// The runtime with two threads of its own.
 pub fn two_threads() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime")
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// How much memory the process holds, in bytes; 0 where the system does not tell.
