@@ -319,8 +319,7 @@ async fn sixteen_instances_win_and_dispatch_every_tick_once() {
     let voyage = voyage(|lock| lock, 1, 0).await.unwrap();
     let sum = |count: fn(&CronReport) -> u64| voyage.reports.iter().map(count).sum::<u64>();
     let wins = sum(|report| report.claimed);
-    // some seconds go by until the last instance has stopped
-    assert!((50..=51).contains(&wins), "{wins}");
+    assert_eq!(wins, TICKS as u64);
     assert_eq!(sum(|report| report.finished), wins);
     assert_eq!(sum(|report| report.takeovers + report.missed_ticks), 0);
     assert_eq!(sum(|report| report.runs), wins + 10);
@@ -346,14 +345,17 @@ macro_rules! noticed {
     ($($name:ident: $fault:ident)*) => {$(
         #[tokio::test]
         async fn $name() {
-            let clock = ManualClock::at(time(START));
-            let wrap = |lock| Broken {
-                inner: Arc::new(lock),
-                clock: Arc::new(clock),
-                fault: Fault::$fault,
-            };
-            let end = voyage(wrap, 1, 4).await;
-            assert!(end.is_err(), "the fleet does not notice");
+            for seed in 1..=5 {
+                let wrap = |lock| Broken {
+                    inner: Arc::new(lock),
+                    clock: Arc::new(ManualClock::at(time(START))),
+                    fault: Fault::$fault,
+                };
+                if voyage(wrap, seed, 4).await.is_err() {
+                    return;
+                }
+            }
+            panic!("no fleet notices");
         }
     )*};
 }
