@@ -20,7 +20,7 @@ pub struct RedisServer {
     client: Client,
     control: Mutex<Connection>,
     // the last to go
-    process: Process,
+    _process: Process,
 }
 
 /// A server that ends, and whose files are gone, with the value.
@@ -78,7 +78,7 @@ impl RedisServer {
                 }
             }
         };
-        Some(Self { port, client, control, process })
+        Some(Self { port, client, control, _process: process })
     }
 
     /// Where it is.
