@@ -161,11 +161,11 @@ impl<J: Job> SendJob<J> {
     }
 
     /// The run of this kind that `tick` calls for: every instance that sends it sends the same
-    /// job, and a takeover of the tick does not send it again within a day.
+    /// job, and a takeover of the tick does not send it again for as long as the tick says.
     pub fn for_tick(mut self, tick: &Tick) -> Self {
-        let id = JobId::derive(&tick.namespace, J::KIND, tick.at);
+        let id = tick.job_id(J::KIND);
         self.envelope().id = id;
-        self.dedupe(format!("tick:{id}"))
+        self.dedupe_for(format!("tick:{id}"), tick.repeats_within)
     }
 
     /// Sends it without a status: nobody can wait for it, and the store has nothing to keep.

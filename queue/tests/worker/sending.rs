@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use futures_util::FutureExt;
-use standfast_core::{Clock, Context, Fence, JobId, SessionRef, Tick};
+use standfast_core::{Clock, Context, Fence, JobId, ScheduledRun, SessionRef, Tick};
 use standfast_queue::{JobContext, JobError, JobState, SendError, StatusHandle, StatusStore};
 use tokio::sync::Notify;
 
@@ -76,6 +76,23 @@ async fn a_tick_calls_for_one_run_whoever_sends_it() {
     let late = world.jobs.send(task(1)).for_tick(&tick(3)).await.unwrap();
     assert_eq!(late.wait(secs(1)).await.unwrap(), 1);
     assert_eq!(worker.drain().await, Default::default());
+}
+
+#[tokio::test]
+async fn every_run_of_every_schedule_is_a_job_of_its_own() {
+    let world = World::new();
+    let at = world.clock.now();
+    let hour = chrono::TimeDelta::hours(1);
+    let mut handles = std::collections::HashSet::new();
+    for (schedule, due) in [("a", at), ("b", at), ("a", at - hour)] {
+        let run = ScheduledRun::new(schedule, due, due.naive_utc());
+        let tick = Tick::new("billing", at, Fence::new(1)).with_run(run);
+        for _ in 0..2 {
+            let handle = world.jobs.send(task(1)).for_tick(&tick).await.unwrap();
+            handles.insert(handle.id().to_string());
+        }
+    }
+    assert_eq!(handles.len(), 3, "none is taken for another one, and none is sent twice");
 }
 
 #[tokio::test]
