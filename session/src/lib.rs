@@ -24,6 +24,8 @@ mod stored;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod token;
+#[cfg(any(feature = "tower-sessions-0-14", feature = "tower-sessions-0-15"))]
+pub mod tower_sessions;
 
 pub use ext::{SessionHandlerExt, Started, UpdateOutcome};
 pub use field::{Field, FieldName, FieldValue};

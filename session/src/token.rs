@@ -30,6 +30,12 @@ impl SessionToken {
         Self { session: SessionRef::random(), verifier: Id128::random() }
     }
 
+    /// The token whose two halves are these.
+    #[cfg(any(feature = "tower-sessions-0-14", feature = "tower-sessions-0-15"))]
+    pub(crate) fn of(session: Id128, verifier: Id128) -> Self {
+        Self { session: session.into(), verifier }
+    }
+
     /// A new secret for the same session.
     #[must_use]
     pub fn renewed(&self) -> Self {

@@ -184,11 +184,14 @@ fn the_readme_shows_the_guarantees_of_the_suite() {
     assert!(include_str!("../README.md").contains(&table), "put there:\n{table}");
 }
 
+/// What somebody did behind the store's back.
+type Forgery = fn(&mut Vec<BusinessEvent>);
+
 /// Tampers with what it hands out.
 #[derive(Debug)]
 struct Forged {
     inner: MemoryBusinessStore,
-    how: fn(&mut Vec<BusinessEvent>),
+    how: Forgery,
 }
 
 #[async_trait]
@@ -246,7 +249,7 @@ impl HealthCheck for Forged {
 #[tokio::test]
 async fn whatever_was_changed_afterwards_is_found() {
     let order = BusinessRef::new("order-17");
-    let forgeries: [(fn(&mut Vec<BusinessEvent>), u64); 8] = [
+    let forgeries: [(Forgery, u64); 8] = [
         (|events| events[1].changes[0].after = Some(json!(0)), 2),
         (|events| events[1].actor = Actor::User("eve".into()), 2),
         (|events| events[1].cause = Some("really".into()), 2),
