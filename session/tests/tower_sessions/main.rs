@@ -219,7 +219,10 @@ mod login {
                     auth.login(&user).await.unwrap();
                 }),
             )
-            .route("/logout", get(async |mut auth: Auth| drop(auth.logout().await.unwrap())))
+            .route(
+                "/logout",
+                get(async |mut auth: Auth| auth.logout().await.unwrap().is_some().to_string()),
+            )
             .route(
                 "/whoami",
                 get(async |auth: Auth| {
