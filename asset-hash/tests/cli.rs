@@ -159,20 +159,15 @@ fn what_is_printed_is_for_people_or_for_programs() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(world.text(&["completions", shell]).contains("rollback"));
     }
-    let output = Command::new("script").args(["--version"]).output();
-    if output.is_ok_and(|output| output.status.success()) {
-        // on a terminal, what takes longer than a moment shows how far it is
-        fs::write(world.path("dist/large"), vec![0; 300 << 20]).unwrap();
-        let shown = Command::new("script")
-            .args(["--quiet", "--return", "--command"])
-            .arg(format!("{PROGRAM} hash --threads 1 {}", world.path("dist").display()))
-            .arg("/dev/null")
-            .output()
-            .unwrap();
-        assert!(String::from_utf8_lossy(&shown.stdout).contains("hashing ["), "{shown:?}");
-    } else {
-        eprintln!("skipped: a terminal, which needs script");
-    }
+    // on a terminal, what takes longer than a moment shows how far it is
+    fs::write(world.path("dist/large"), vec![0; 300 << 20]).unwrap();
+    let shown = Command::new("script")
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!("{PROGRAM} hash --threads 1 {}", world.path("dist").display()))
+        .arg("/dev/null")
+        .output()
+        .expect("this test needs script, of util-linux");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("hashing ["), "{shown:?}");
 }
 
 #[test]

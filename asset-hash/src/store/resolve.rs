@@ -134,7 +134,8 @@ impl Resolve<'_> {
     async fn run(self) -> Result<Resolved> {
         let clock = &self.assets.io.clock;
         let deadline = saturating_add(clock.instant(), self.wait);
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let error = match self.once().await {
                 Ok(found) => {
                     self.remember(&found).await;
@@ -149,8 +150,8 @@ impl Resolve<'_> {
             }
             let next = saturating_add(now, BACKOFF.next(attempt));
             clock.sleep_until(next.min(deadline)).await;
+            attempt += 1;
         }
-        unreachable!("the loop has no end");
     }
 
     async fn once(&self) -> Result<Resolved> {
