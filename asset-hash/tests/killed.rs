@@ -11,7 +11,8 @@ use standfast_asset_hash::{AssetStore, Commit, Depth};
 use standfast_blobstore::{Blobs, FsBlobStore};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_standfast-asset-hash");
-const KILLS: u32 = 200;
+/// How often a publisher is killed; 200 times with `STANDFAST_SOAK`.
+const KILLS: u32 = 60;
 const FILES: usize = 40;
 
 fn publish(dir: &Path, commit: &str) -> Command {
@@ -54,10 +55,11 @@ async fn whatever_a_killed_publisher_leaves_every_bound_commit_is_whole() {
     let store = FsBlobStore::open(dir.join("store")).await.unwrap();
     let (blobs, assets) = (Blobs::new(store.clone()), AssetStore::new(store));
     let (mut random, mut killed, mut bound, mut version) = (1, 0, 0, 1);
+    let kills = if std::env::var_os("STANDFAST_SOAK").is_some() { 200 } else { KILLS };
     let mut round = 0;
-    while killed < KILLS {
+    while killed < kills {
         round += 1;
-        assert!(round < 10 * KILLS, "publishers end before they can be killed");
+        assert!(round < 10 * kills, "publishers end before they can be killed");
         // again and again, until one gets through; the next one has other files
         write_version(dir, version);
         let commit = format!("v{version}");
