@@ -12,10 +12,10 @@
 //! |---|---|---|
 //! | `bodies` | hash | id (16 bytes) → the [envelope](crate::Envelope) in its wire form |
 //! | `r0` … `r3` | lists | items that can be delivered, `r0` the most urgent |
-//! | `delayed` | sorted set | items by when they are due |
+//! | `delayed` | sorted set | items, filled up with zeros to 65 bytes, by when they are due |
 //! | `leases` | sorted set | leases by when they end |
 //! | `errors` | hash | id → what the last counted release said |
-//! | `groups` | sorted set | length (2), name, number (8), item of what waits behind the head of its group |
+//! | `groups` | sorted set | length (2), name, number (8), zeros (27), item of what waits behind the head of its group |
 //! | `busy` | hash | groups that have a head |
 //! | `dead` | sorted set | names of dead letters (`<died at>:<number>`) by number |
 //! | `letters` | hash | name → died at (8), length (2) and item, length (4) and reason, `1`, length (4) and last error or `0`, envelope |

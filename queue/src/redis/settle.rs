@@ -18,52 +18,55 @@ impl RedisQueue {
         let mut outcomes = vec![SettleOutcome::Stale; batch.len()];
         // a receipt is good for one settlement: the first one in the batch
         let mut seen = HashSet::with_capacity(batch.len());
-        let (mut plain, mut other) = (Vec::new(), Vec::new());
+        let (mut acks, mut other) = (Vec::new(), Vec::new());
+        let mut needs_all = false;
         for (at, (receipt, settlement)) in batch.iter().enumerate() {
             let Some((lease, item)) = lease(receipt) else { continue };
             if !seen.insert(lease) {
                 continue;
             }
             match settlement {
-                Settlement::Ack if item.is_plain() => plain.push((at, lease)),
-                _ => other.push((at, lease, settlement)),
+                Settlement::Ack => {
+                    needs_all |= !item.is_plain();
+                    acks.push((at, lease));
+                }
+                Settlement::DeadLetter { reason } => {
+                    other.push((at, lease, "d", Duration::ZERO, reason.as_str()));
+                }
+                Settlement::Release { delay, counted, error } => {
+                    let what = if *counted { "R" } else { "r" };
+                    other.push((at, lease, what, *delay, error.as_deref().unwrap_or_default()));
+                }
             }
         }
         if seen.is_empty() {
             return Ok(outcomes);
         }
-        let mut request = match other.is_empty() {
-            true => SETTLE.on(OPERATION, self.keys().acks()),
-            false => SETTLE.on(OPERATION, &self.keys().settle()),
+        needs_all |= !other.is_empty();
+        let mut request = match needs_all {
+            false => SETTLE.on(OPERATION, self.keys().acks()),
+            true => SETTLE.on(OPERATION, &self.keys().settle()),
         };
-        request.push_int(count(plain.len()));
-        for (_, lease) in &plain {
+        request.push_int(count(acks.len()));
+        for (_, lease) in &acks {
             request.push(lease);
         }
-        for (at, _) in &plain {
+        for (at, _) in &acks {
             request.push(Id128::from(batch[*at].0.id()).to_bytes());
         }
-        if !other.is_empty() {
+        if needs_all {
             request.push(&self.keys().channel);
             self.push_dead_limits(&mut request);
         }
-        for (_, lease, settlement) in &other {
-            let (what, delay, text) = match settlement {
-                Settlement::Ack => ("a", Duration::ZERO, ""),
-                Settlement::DeadLetter { reason } => ("d", Duration::ZERO, reason.as_str()),
-                Settlement::Release { delay, counted, error } => {
-                    let what = if *counted { "R" } else { "r" };
-                    (what, *delay, error.as_deref().unwrap_or_default())
-                }
-            };
+        for (_, lease, what, delay, text) in &other {
             request.push(lease);
             request.push(what);
-            request.push_int(micros(delay));
+            request.push_int(micros(*delay));
             request.push(text);
         }
         let digits = self.call(request).await?.into_bytes(OPERATION)?;
-        let asked = plain.iter().map(|(at, _)| *at).chain(other.iter().map(|(at, ..)| *at));
-        if digits.len() != plain.len() + other.len() {
+        let asked = acks.iter().map(|(at, _)| *at).chain(other.iter().map(|(at, ..)| *at));
+        if digits.len() != acks.len() + other.len() {
             return Err(unreadable(OPERATION));
         }
         for (at, digit) in asked.zip(digits) {

@@ -9,13 +9,12 @@
 --       next (-1: nobody knows)
 local call, sub, byte, format = redis.call, string.sub, string.byte, string.format
 local counters, delayed, leases, bodies = KEYS[1], KEYS[6], KEYS[7], KEYS[8]
-local max, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
-local now = read_time()
-local state = call('HMGET', counters, 'paused', 'turn', 'untold')
-local next_due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-local next_end = call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
+local now, now_text = read_time()
+local state = call('HMGET', counters, 'paused', 'untold')
+local is_due = call('ZCOUNT', delayed, '-inf', now_text) > 0
+local is_late = call('ZCOUNT', leases, '-inf', now_text) > 0
 if state[1] then
-  return { format('%.0f', now), {}, {}, {}, {}, {}, {}, '-1' }
+  return { now_text, {}, {}, {}, {}, {}, {}, '-1' }
 end
 
 local lib, letters = nil, {}
@@ -30,17 +29,17 @@ local function need_lib()
     return failure
   end
 end
-if state[3] or (next_end and tonumber(next_end) <= now) or (next_due and tonumber(next_due) <= now) then
+if state[2] or is_late or is_due then
   local failure = need_lib()
   if failure then
     return failure
   end
   local again = now + 30000000
-  if state[3] then
+  if state[2] then
     if #ARGV > 9 then
       call('ZREM', KEYS[14], unpack(ARGV, 10))
     end
-    local names = call('ZRANGEBYSCORE', KEYS[14], '-inf', format('%.0f', now), 'LIMIT', 0, 100)
+    local names = call('ZRANGEBYSCORE', KEYS[14], '-inf', now_text, 'LIMIT', '0', '100')
     for _, name in ipairs(names) do
       local letter = call('HGET', KEYS[11], name)
       if letter then
@@ -59,63 +58,65 @@ if state[3] or (next_end and tonumber(next_end) <= now) or (next_due and tonumbe
     letters[#letters + 1] = entry
   end
   lib.promote(100)
-  next_due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-  next_end = call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
 end
 
--- which lists the next items come from: of fifteen picks 8, 4, 2 and 1 go to the four priorities
-local length, total, lists = {}, 0, 0
-local only
-for p = 1, 4 do
-  length[p] = call('LLEN', KEYS[p + 1])
-  total = total + length[p]
-  if length[p] > 0 then
-    lists = lists + 1
-    only = p
+-- what is taken is put back where something turns out to be of another type
+local items, takes, turn = {}, {}, nil
+local function put_back(failure)
+  for p, taken in pairs(takes) do
+    for i = #taken, 1, -1 do
+      call('LPUSH', KEYS[p + 1], taken[i])
+    end
   end
+  return failure
 end
-local items, takes = {}, {}
-local turn
-if max < 1 then
-  lists = 0
-end
-if lists == 1 then
-  items = call('LRANGE', KEYS[only + 1], 0, max - 1)
-  takes[only] = #items
-elseif lists > 1 then
-  local turns = { 1, 2, 1, 3, 1, 2, 1, 4, 1, 2, 1, 3, 1, 2, 1 }
-  turn = tonumber(state[2] or 0)
-  local order = {}
-  takes = { 0, 0, 0, 0 }
-  for i = 1, math.min(max, total) do
-    local p = turns[turn % 15 + 1]
-    if takes[p] >= length[p] then
-      p = 1
-      while takes[p] >= length[p] do
-        p = p + 1
+-- which lists the next items come from: most queues use one priority
+if ARGV[2] ~= '0' then
+  if call('EXISTS', KEYS[2], KEYS[3], KEYS[5]) == 0 then
+    items = call('LPOP', KEYS[4], ARGV[2]) or {}
+    takes[3] = items
+  else
+    -- of fifteen picks 8, 4, 2 and 1 go to the four priorities
+    local max, length, total = tonumber(ARGV[2]), {}, 0
+    for p = 1, 4 do
+      length[p] = call('LLEN', KEYS[p + 1])
+      total = total + length[p]
+    end
+    local turns = { 1, 2, 1, 3, 1, 2, 1, 4, 1, 2, 1, 3, 1, 2, 1 }
+    turn = tonumber(call('HGET', counters, 'turn') or 0)
+    local order, count = {}, { 0, 0, 0, 0 }
+    for i = 1, math.min(max, total) do
+      local p = turns[turn % 15 + 1]
+      if count[p] >= length[p] then
+        p = 1
+        while count[p] >= length[p] do
+          p = p + 1
+        end
+      end
+      count[p] = count[p] + 1
+      order[i] = p
+      turn = turn + 1
+    end
+    local at = { 0, 0, 0, 0 }
+    for p = 1, 4 do
+      if count[p] > 0 then
+        takes[p] = call('LPOP', KEYS[p + 1], count[p])
       end
     end
-    takes[p] = takes[p] + 1
-    order[i] = p
-    turn = turn + 1
-  end
-  local found, at = {}, { 0, 0, 0, 0 }
-  for p = 1, 4 do
-    if takes[p] > 0 then
-      found[p] = call('LRANGE', KEYS[p + 1], 0, takes[p] - 1)
+    for i, p in ipairs(order) do
+      at[p] = at[p] + 1
+      items[i] = takes[p][at[p]]
     end
-  end
-  for i, p in ipairs(order) do
-    at[p] = at[p] + 1
-    items[i] = found[p][at[p]]
   end
 end
 
 local count = #items
 if count == 0 then
+  local next_due = call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
+  local next_end = call('ZRANGE', leases, '0', '0', 'WITHSCORES')[2]
   local soonest = math.min(tonumber(next_due or math.huge), tonumber(next_end or math.huge))
   soonest = soonest == math.huge and '-1' or format('%.0f', soonest)
-  return { format('%.0f', now), {}, {}, {}, letters, {}, {}, soonest }
+  return { now_text, {}, {}, {}, letters, {}, {}, soonest }
 end
 
 local ids, odd, counted = {}, false, false
@@ -131,7 +132,10 @@ for i = 1, count do
     counted = true
   end
 end
-local envelopes = call('HMGET', bodies, unpack(ids))
+local envelopes = redis.pcall('HMGET', bodies, unpack(ids))
+if envelopes.err then
+  return put_back(envelopes)
+end
 for i = 1, count do
   if not envelopes[i] then
     odd = true
@@ -142,7 +146,7 @@ local dropped, missing, later = {}, {}, {}
 if odd then
   local failure = need_lib()
   if failure then
-    return failure
+    return put_back(failure)
   end
   local kept, kept_envelopes = {}, {}
   for i = 1, count do
@@ -170,17 +174,14 @@ if counted and #items > 0 then
   for i, item in ipairs(items) do
     ids[i] = sub(item, 2, 17)
   end
-  errors = call('HMGET', KEYS[9], unpack(ids))
-end
-
--- the first write makes room, so that `maxmemory` does not stop the draining
-for p, taken in pairs(takes) do
-  if taken > 0 then
-    call('LTRIM', KEYS[p + 1], taken, -1)
+  errors = redis.pcall('HMGET', KEYS[9], unpack(ids))
+  if errors.err then
+    return put_back(errors)
   end
 end
+
 if turn then
-  call('HSET', counters, 'turn', turn % 15)
+  call('HSET', counters, 'turn', format('%.0f', turn % 15))
 end
 local gone, lost = {}, {}
 if odd then
@@ -200,18 +201,20 @@ if odd then
   end
 end
 if #items > 0 then
-  local till = math.min(now + lease, 9007199254740991)
+  local till = math.min(now + ARGV[3], 9007199254740991)
   local score = format('%.0f', till)
+  local is_first = call('ZCOUNT', leases, '-inf', score) == 0
   local suffix = ARGV[4] .. struct.pack('>I8', now) .. ARGV[5]
-  local add = {}
+  local add, at = {}, 1
   for i = 1, #items do
-    add[i * 2 - 1] = score
-    add[i * 2] = items[i] .. suffix
+    add[at] = score
+    add[at + 1] = items[i] .. suffix
+    at = at + 2
   end
   call('ZADD', leases, unpack(add))
   -- those who wait have been told of a later end, or of none
-  if not next_end or till < tonumber(next_end) then
+  if is_first then
     call('PUBLISH', ARGV[1], format('%.0f', till - now))
   end
 end
-return { format('%.0f', now), items, envelopes, errors, letters, gone, lost, '-1' }
+return { now_text, items, envelopes, errors, letters, gone, lost, '-1' }

@@ -64,11 +64,12 @@ local function library(key, limit, channel, now)
     call('PUBLISH', channel, due and string.format('%.0f', due - now) or '')
   end
 
-  -- puts an item where it can be delivered, now or when it is due
+  -- puts an item where it can be delivered, now or when it is due. What is delayed is padded: a
+  -- set of up to 128 members of at most 64 bytes is a list, 7 times as slow
   function lib.place(text, priority, due, front)
     if due > now then
       local head = call('ZRANGE', key.delayed, 0, 0, 'WITHSCORES')
-      call('ZADD', key.delayed, string.format('%.0f', due), text)
+      call('ZADD', key.delayed, string.format('%.0f', due), text .. string.rep('\0', 65 - #text))
       if not head[2] or due < tonumber(head[2]) then
         lib.wake(due)
       end
@@ -77,18 +78,38 @@ local function library(key, limit, channel, now)
     end
   end
 
-  -- the next of a group may be delivered, or the group is forgotten
-  function lib.next_of(group)
-    local prefix = struct.pack('>I2', #group) .. group
-    local found = call('ZRANGEBYLEX', key.groups, '[' .. prefix, '[' .. prefix .. '\255', 'LIMIT', 0, 1)
-    if not found[1] then
-      call('HDEL', key.busy, group)
-      return
+  -- the next of each group may be delivered, or the group is forgotten
+  function lib.next_of(groups)
+    local idle, gone, lists = {}, {}, {}
+    for _, group in ipairs(groups) do
+      local prefix = struct.pack('>I2', #group) .. group
+      local found = call('ZRANGEBYLEX', key.groups, '[' .. prefix, '[' .. prefix .. '\255', 'LIMIT', '0', '1')[1]
+      if not found then
+        idle[#idle + 1] = group
+      else
+        gone[#gone + 1] = found
+        local text = sub(found, #prefix + 36)
+        local due = struct.unpack('>I8', text, 18)
+        local p = byte(text, 1) % 4
+        if due > now or byte(text, 1) % 8 >= 4 then
+          lib.place(text, p, lib.parse(text).due)
+        else
+          lists[p] = lists[p] or {}
+          table.insert(lists[p], text)
+        end
+      end
     end
-    call('ZREM', key.groups, found[1])
-    local text = sub(found[1], #prefix + 9)
-    local item = lib.parse(text)
-    lib.place(text, item.priority, item.due)
+    if #idle > 0 then
+      call('HDEL', key.busy, unpack(idle))
+    end
+    if #gone > 0 then
+      call('ZREM', key.groups, unpack(gone))
+    end
+    for p, list in pairs(lists) do
+      if call('RPUSH', key['r' .. p], unpack(list)) == #list then
+        lib.wake()
+      end
+    end
   end
 
   -- a message leaves the queue
@@ -98,7 +119,7 @@ local function library(key, limit, channel, now)
       call('HDEL', key.errors, item.id)
     end
     if item.group then
-      lib.next_of(item.group)
+      lib.next_of({ item.group })
     end
   end
 
@@ -187,7 +208,7 @@ local function library(key, limit, channel, now)
         list = { oldest = head and lib.parse(head).due or math.huge, front = {}, back = {} }
         ends[item.priority] = list
       end
-      table.insert(item.due < list.oldest and list.front or list.back, text)
+      table.insert(item.due < list.oldest and list.front or list.back, sub(text, 1, item.length))
     end
     for p, list in pairs(ends) do
       for i = #list.front, 1, -1 do
@@ -229,8 +250,8 @@ local function names(first)
   return key
 end
 
--- now by the clock of this server, in µs: exact in a number until the year 2255
+-- now by the clock of this server, in µs: exact in a number until the year 2255; and as text
 local function read_time()
   local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
+  return time[1] * 1000000 + time[2], time[1] .. string.sub('00000' .. time[2], -6)
 end

@@ -29,7 +29,8 @@ for at = 3, #ARGV, 2 do
         first_due = struct.pack('>I8', now), failures = 0, uncounted = 0, crashes = 0 })
       if old.group and call('HSETNX', key.busy, old.group, '1') == 0 then
         local number = call('HINCRBY', key.counters, 'seq', 1)
-        local place = struct.pack('>I2', #old.group) .. old.group .. struct.pack('>I8', number)
+        local place = struct.pack('>I2', #old.group) .. old.group .. struct.pack('>I8', number) ..
+          string.rep('\0', 27)
         call('ZADD', key.groups, 0, place .. text)
       else
         lib.place(text, old.priority, 0)

@@ -9,7 +9,7 @@
 --       window in ms, id and handle to remember
 -- Returns how many, when all were stored; otherwise one answer per entry: 1 stored, 0 full,
 --       {what the same dedupe key remembers} or {headers of the same id}, 1 as second element
-local call, sub = redis.call, string.sub
+local call, sub, byte = redis.call, string.sub, string.byte
 local bodies, channel, count, flags = KEYS[1], ARGV[1], tonumber(ARGV[4]), ARGV[5]
 local ids, entries = {}, {}
 for i = 1, count do
@@ -23,11 +23,9 @@ end
 
 -- everything is read, so that a key of another type is met, before anything is written
 local stored = call('HMGET', bodies, unpack(ids))
-local room = tonumber(ARGV[2])
-room = room > 0 and room - call('HLEN', bodies) or math.huge
-local length = {}
-for p = 1, 4 do
-  length[p] = call('LLEN', KEYS[p + 1])
+local room = math.huge
+if ARGV[2] ~= '0' then
+  room = ARGV[2] - call('HLEN', bodies)
 end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -35,7 +33,7 @@ local due_now = struct.pack('>I8', now)
 
 local taken, answers, lists = 0, {}, {}
 local function ready(item)
-  local p = string.byte(item, 1) % 4 + 1
+  local p = byte(item, 1) % 4 + 1
   local list = lists[p]
   if not list then
     list = {}
@@ -56,8 +54,17 @@ for i = 1, count do
 end
 local write = {}
 if clean then
-  for i = 1, count do
-    ready(sub(flags, i, i) .. ids[i] .. due_now)
+  local first = sub(flags, 1, 1)
+  if count > 0 and flags == string.rep(first, count) then
+    local list = {}
+    for i = 1, count do
+      list[i] = first .. ids[i] .. due_now
+    end
+    lists[byte(first) % 4 + 1] = list
+  else
+    for i = 1, count do
+      ready(sub(flags, i, i) .. ids[i] .. due_now)
+    end
   end
   taken = count
 else
@@ -84,9 +91,8 @@ if #special > 0 then
     if ARGV[at + 5] ~= '' then
       groups[#groups + 1] = ARGV[at + 5]
     end
-    local key = tonumber(ARGV[at + 6])
-    if key > 0 then
-      named[#named + 1] = KEYS[key]
+    if ARGV[at + 6] ~= '0' then
+      named[#named + 1] = KEYS[tonumber(ARGV[at + 6])]
     end
   end
   if #groups > 0 then
@@ -107,7 +113,7 @@ if #special > 0 then
   call('ZCARD', KEYS[7])
   for i, at in ipairs(special) do
     local n = count + i
-    local key = KEYS[tonumber(ARGV[at + 6])]
+    local key = ARGV[at + 6] ~= '0' and KEYS[tonumber(ARGV[at + 6])]
     if stored[n] then
       answers[n] = same_id(stored[n])
     elseif key and remembered[key] then
@@ -123,8 +129,13 @@ if #special > 0 then
         remembered[key] = ARGV[at + 8]
         keys[#keys + 1] = { key, ARGV[at + 8], ARGV[at + 7] }
       end
-      local due = math.min(now + ARGV[at + 3], 9007199254740991)
-      local item = ARGV[at + 2] .. ids[n] .. struct.pack('>I8', due)
+      local due, item = now, ARGV[at + 2] .. ids[n]
+      if ARGV[at + 3] == '0' then
+        item = item .. due_now
+      else
+        due = math.min(now + ARGV[at + 3], 9007199254740991)
+        item = item .. struct.pack('>I8', due)
+      end
       if ARGV[at + 4] ~= '' then
         item = item .. struct.pack('>I8', math.min(now + ARGV[at + 4], 9007199254740991))
       end
@@ -144,7 +155,7 @@ if #special > 0 then
         end
         if due > now then
           delayed[#delayed + 1] = string.format('%.0f', due)
-          delayed[#delayed + 1] = item
+          delayed[#delayed + 1] = item .. string.rep('\0', 65 - #item)
           soonest = math.min(soonest or due, due)
         else
           ready(item)
@@ -161,6 +172,11 @@ if taken == 0 then
   end
   return answers
 end
+local wake = false
+for p in pairs(lists) do
+  wake = call('LLEN', KEYS[p + 1]) == 0 or wake
+end
+local head = soonest and call('ZRANGE', KEYS[7], '0', '0', 'WITHSCORES')[2]
 -- the first write is one that `maxmemory` refuses: either all is stored or nothing
 if clean and count > 0 then
   call('HSET', bodies, unpack(ARGV, 6, count * 2 + 5))
@@ -168,10 +184,8 @@ end
 if #write > 0 then
   call('HSET', bodies, unpack(write))
 end
-local wake = false
 for p, list in pairs(lists) do
   call('RPUSH', KEYS[p + 1], unpack(list))
-  wake = wake or length[p] == 0
 end
 if #special > 0 then
   for _, key in ipairs(keys) do
@@ -182,16 +196,18 @@ if #special > 0 then
   end
   if #waiting > 0 then
     local last = call('HINCRBY', KEYS[6], 'seq', #waiting) - #waiting
+    local add = {}
     for i, entry in ipairs(waiting) do
       local group, item = entry[1], entry[2]
       local place = struct.pack('>I2', #group) .. group .. struct.pack('>I8', last + i)
-      call('ZADD', KEYS[8], 0, place .. item)
+      add[i * 2 - 1] = '0'
+      add[i * 2] = place .. string.rep('\0', 27) .. item
     end
+    call('ZADD', KEYS[8], unpack(add))
   end
   if soonest then
-    local head = call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
     call('ZADD', KEYS[7], unpack(delayed))
-    if not wake and (not head[2] or soonest < tonumber(head[2])) then
+    if not wake and (not head or soonest < tonumber(head)) then
       call('PUBLISH', channel, string.format('%.0f', soonest - now))
     end
   end

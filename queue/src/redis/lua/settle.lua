@@ -2,34 +2,49 @@
 -- delivery. Dies before: the lease runs out. Dies after: it is settled, and a repeated settlement
 -- is refused, whatever became of the message since.
 --
--- KEYS  leases, bodies; with other entries than plain acks: leases, bodies and then all
--- ARGV  count of plain acks, their leases, their ids; then channel, max_dead, keep_dead, and for
---       each other entry: lease, what (a, r, R, d), delay (µs), text
+-- KEYS  leases, bodies; with other entries than acks, or acks of messages that have failed or are
+--       in groups: leases, bodies and then all
+-- ARGV  count of acks, their leases, their ids; then, with all keys, channel, max_dead, keep_dead,
+--       and for each other entry: lease, what (r, R, d), delay (µs), text
 -- Returns one digit per entry: 1 settled, 0 stale
 local call = redis.call
 local leases, bodies, count = KEYS[1], KEYS[2], tonumber(ARGV[1])
-local now = read_time()
-local head = call('ZRANGE', leases, 0, 0, 'WITHSCORES')
-local out = {}
+local now, now_text = read_time()
+local at, lib = count * 2 + 2, nil
+if #KEYS > 2 then
+  local failure
+  lib, failure = library(names(3), { max_dead = tonumber(ARGV[at + 1]),
+    keep_dead = tonumber(ARGV[at + 2]) }, ARGV[at], now)
+  if failure then
+    return failure
+  end
+end
+-- while no lease has run out, a member is held whenever it ends. GEOHASH says which are members as
+-- ZMSCORE does, but does not turn each score into text, which takes longer than all the rest
+local is_late = call('ZCOUNT', leases, '-inf', now_text) > 0
+local out, held = '', {}
 if count > 0 then
-  local ends = call('ZMSCORE', leases, unpack(ARGV, 2, count + 1))
-  local late = head[2] and tonumber(head[2]) <= now
+  local found = call(is_late and 'ZMSCORE' or 'GEOHASH', leases, unpack(ARGV, 2, count + 1))
   local all = true
   for i = 1, count do
-    if not ends[i] or (late and tonumber(ends[i]) <= now) then
+    if not found[i] or (is_late and tonumber(found[i]) <= now) then
       all = false
-      out[i] = '0'
-    else
-      out[i] = '1'
+      break
     end
   end
   if all then
     call('HDEL', bodies, unpack(ARGV, count + 2, count * 2 + 1))
     call('ZREM', leases, unpack(ARGV, 2, count + 1))
+    out = string.rep('1', count)
+    if lib then
+      held = { unpack(ARGV, 2, count + 1) }
+    end
   else
-    local held, ids = {}, {}
+    local ids, digits = {}, {}
     for i = 1, count do
-      if out[i] == '1' then
+      digits[i] = '0'
+      if found[i] and not (is_late and tonumber(found[i]) <= now) then
+        digits[i] = '1'
         held[#held + 1] = ARGV[i + 1]
         ids[#ids + 1] = ARGV[count + i + 1]
       end
@@ -38,18 +53,30 @@ if count > 0 then
       call('HDEL', bodies, unpack(ids))
       call('ZREM', leases, unpack(held))
     end
+    out = table.concat(digits)
   end
 end
-if #ARGV <= count * 2 + 1 then
-  return table.concat(out)
+if not lib then
+  return out
 end
 
-local at = count * 2 + 2
-local lib, failure = library(names(3), { max_dead = tonumber(ARGV[at + 1]),
-  keep_dead = tonumber(ARGV[at + 2]) }, ARGV[at], now)
-if failure then
-  return failure
+local errors, groups = {}, {}
+for _, lease in ipairs(held) do
+  local flags = string.byte(lease, 1)
+  if flags % 8 >= 4 then
+    errors[#errors + 1] = string.sub(lease, 2, 17)
+  end
+  if flags % 32 >= 16 then
+    groups[#groups + 1] = lib.parse(lease).group
+  end
 end
+if #errors > 0 then
+  call('HDEL', KEYS[11], unpack(errors))
+end
+if #groups > 0 then
+  lib.next_of(groups)
+end
+out = { out }
 for entry = at + 3, #ARGV, 4 do
   local lease, what = ARGV[entry], ARGV[entry + 1]
   local till = call('ZSCORE', leases, lease)
@@ -59,9 +86,7 @@ for entry = at + 3, #ARGV, 4 do
     out[#out + 1] = '1'
     call('ZREM', leases, lease)
     local item = lib.parse(lease)
-    if what == 'a' then
-      lib.remove(item)
-    elseif what == 'd' then
+    if what == 'd' then
       item.failures = item.failures + 1
       lib.bury(item, ARGV[entry + 3])
     else
