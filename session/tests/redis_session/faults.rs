@@ -187,13 +187,14 @@ async fn a_logout_that_must_be_replicated_says_if_it_is_not() {
     let mut config = RedisServerConfig::default();
     config.replica_of = Some(primary.port());
     let Some(replica) = RedisServer::start(config).await else { return };
-    let linked = async {
-        while !replica.command(&["INFO", "replication"]).await.contains("master_link_status:up") {
+    // the replica says that it is linked up to a second before the primary counts on it
+    let counted = async {
+        while !primary.command(&["INFO", "replication"]).await.contains("state=online") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, linked).await.expect("the replica follows");
-    let durability = Durability::Replicated { replicas: 1, timeout: Duration::from_millis(500) };
+    tokio::time::timeout(SOON, counted).await.expect("the replica follows");
+    let durability = Durability::Replicated { replicas: 1, timeout: Duration::from_secs(2) };
     let handler = open(&primary.url(), &namespace(), Duration::from_secs(5), durability);
     let (_, visitor) = start(&handler).await;
     assert_eq!(commit(&handler, &visitor, Patch::new().set("a", "1")).await, 2);
