@@ -3,6 +3,7 @@
 //!
 //! | decorator | what it adds |
 //! |---|---|
+//! | `ClaimCheck` (feature `blobstore`) | large bodies in a blob store |
 //! | [`Coalescing`] | concurrent sends and settles go out together |
 //! | [`Prioritized`] | priorities, where a backend has none: one queue for each |
 //! | [`Sharded`] | one queue spread over several |
@@ -12,8 +13,12 @@
 //! receipt remembers which queue it came from, and whatever a layer holds back it gives back.
 
 mod calls;
+#[cfg(feature = "blobstore")]
+mod claim_check;
 mod coalescing;
 mod delegate;
+#[cfg(feature = "blobstore")]
+mod health;
 mod lane;
 mod many;
 mod meter;
@@ -22,6 +27,8 @@ mod sharded;
 mod traced;
 mod traced_status;
 
+#[cfg(feature = "blobstore")]
+pub use claim_check::{ClaimCheck, ClaimCheckConfig};
 pub use coalescing::{Coalescing, CoalescingConfig};
 pub use prioritized::Prioritized;
 pub use sharded::Sharded;
