@@ -170,8 +170,8 @@ async fn a_redrive_to_another_queue_sends_whole_messages() {
         t.send(&large(byte)).await;
         t.bury().await;
     }
-    let plain = Arc::new(MemoryQueue::new());
-    let few = RedriveOptions::default().to(plain.clone()).limit(3);
+    let plain: Arc<dyn Queue> = Arc::new(MemoryQueue::new());
+    let few = RedriveOptions::default().to(Arc::clone(&plain)).limit(3);
     assert_eq!(t.queue.redrive(&all(), &few).await.unwrap().sent, 3);
     let arrived = plain.receive(&ReceiveOptions::new(10)).await.unwrap().deliveries;
     let bodies: Vec<_> = arrived.iter().map(|one| one.envelope().body.clone()).collect();
@@ -180,7 +180,8 @@ async fn a_redrive_to_another_queue_sends_whole_messages() {
     assert!(!arrived[0].envelope().headers.contains_key(HEADER));
 
     let elsewhere = fixture();
-    let to = RedriveOptions::default().to(elsewhere.queue.clone());
+    let other = Arc::clone(&elsewhere.queue);
+    let to = RedriveOptions::default().to(other);
     assert_eq!(t.queue.redrive(&all(), &to).await.unwrap().sent, 2);
     assert_eq!(elsewhere.take().await.envelope().body, body(3));
     assert_eq!(elsewhere.blob_count().await, 2, "the other store has bodies of its own");
@@ -195,8 +196,8 @@ async fn a_dead_letter_without_its_body_holds_up_no_redrive() {
     }
     let lost = t.blobs.keys().await.remove(0);
     t.blobs.lose(&lost).await;
-    let plain = Arc::new(MemoryQueue::new());
-    let to = RedriveOptions::default().to(plain.clone());
+    let plain: Arc<dyn Queue> = Arc::new(MemoryQueue::new());
+    let to = RedriveOptions::default().to(Arc::clone(&plain));
     let redriven = t.queue.redrive(&all(), &to).await.unwrap();
     assert_eq!((redriven.sent, redriven.kept), (1, 1));
     let left = t.queue.list_dead_letters(&all(), None, 10).await.unwrap().letters;

@@ -21,6 +21,7 @@ use super::ClaimCheckConfig;
 use super::meter::Meter;
 use super::reference::{Reference, whole};
 use crate::envelope::Envelope;
+use crate::wrap::stored::{expiry, not_reached};
 
 /// What marks a blob that several messages may refer to.
 const SHARED: &str = "shared";
@@ -199,12 +200,7 @@ impl Claims {
     }
 
     fn expiry(&self, delay: Duration) -> Expiry {
-        /// Beyond this the calendar is not worth asking.
-        const AGES: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
-        match self.config.keep_for.checked_add(delay) {
-            Some(span) if span < AGES => Expiry::In(span.max(Duration::from_secs(1))),
-            _ => Expiry::Never,
-        }
+        expiry(self.config.keep_for.checked_add(delay))
     }
 }
 
@@ -234,21 +230,7 @@ fn unresolved(error: Error) -> Unresolved {
     }
 }
 
-/// The error of a send whose body is not stored: the message is surely not sent, even where nobody
-/// knows about the blob.
+/// The error of a send whose body is not stored.
 fn not_stored(error: Error) -> Error {
-    let kind = match error.kind() {
-        kind @ (ErrorKind::Denied
-        | ErrorKind::Invalid
-        | ErrorKind::Throttled
-        | ErrorKind::TooLarge
-        | ErrorKind::Unsupported) => kind,
-        _ => ErrorKind::Unavailable,
-    };
-    let retryable = error.is_retryable() || error.kind() != kind;
-    let told = Error::new(kind, "claim_check", "queue.send")
-        .with_detail(format!("the body could not be stored: {}", error.kind()))
-        .with_retryable(retryable);
-    let told = error.retry_after().map_or(told.clone(), |wait| told.with_retry_after(wait));
-    told.with_source(error)
+    not_reached(error, "claim_check", "queue.send", "the body could not be stored")
 }

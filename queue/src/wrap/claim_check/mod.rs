@@ -26,6 +26,7 @@ use crate::envelope::Envelope;
 use crate::message::{OutgoingMessage, SendOutcome};
 use crate::queue::{Queue, QueueStats};
 use crate::receipt::Receipt;
+use crate::wrap::stored::is_surely_absent;
 
 const DAMAGED: &str = "its body in the blob store is damaged";
 
@@ -383,21 +384,6 @@ impl<Q: Queue> Queue for ClaimCheck<Q> {
 
     async fn stats(&self) -> Result<QueueStats> {
         self.queue.stats().await
-    }
-}
-
-/// Whether the message of this outcome is surely not in the queue because of this send.
-fn is_surely_absent(outcome: &SendOutcome) -> bool {
-    match outcome {
-        SendOutcome::Duplicate(_) | SendOutcome::Full => true,
-        SendOutcome::Failed(error) => !matches!(
-            error.kind(),
-            ErrorKind::Cancelled
-                | ErrorKind::OutcomeUnknown
-                | ErrorKind::Timeout
-                | ErrorKind::Unexpected
-        ),
-        SendOutcome::Sent => false,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::message::{OutgoingMessage, SendOutcome};
 use crate::queue::{Queue, QueueStats};
 use crate::receipt::Receipt;
 use crate::wrap::delegate::delegate_operators;
-use crate::wrap::health::worse;
+use crate::wrap::stored::worse;
 
 #[async_trait]
 impl<Q: Queue> DeadLetters for ClaimCheck<Q> {
