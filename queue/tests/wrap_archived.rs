@@ -35,7 +35,8 @@ fn fixture() -> Fixture {
 }
 
 fn configured(change: impl FnOnce(&mut ArchiveConfig)) -> Fixture {
-    let clock = ManualClock::new();
+    // five seconds before an hour ends
+    let clock = ManualClock::at("2026-03-01T01:59:55Z".parse().unwrap());
     let store = MemoryBlobStore::new().with_clock(Arc::new(clock.clone()));
     let blobs = FaultyBlobs::on(store);
     let mut memory = MemoryQueueConfig::default();
@@ -196,40 +197,86 @@ async fn what_comes_while_segments_are_on_their_way_goes_together() {
 }
 
 #[tokio::test]
-async fn a_segment_holds_one_hour_and_no_more_than_it_may() {
+async fn a_segment_holds_no_more_than_it_may_and_one_hour() {
     let t = configured(|config| {
-        config.linger = Duration::from_secs(60);
+        config.max_flights = 1;
         config.max_segment_bytes = 2000;
     });
-    // three of these fill a segment, and the hour ends between the fourth and the fifth
-    let into_the_hour = t.clock.now().timestamp().rem_euclid(3600);
-    t.clock.advance(Duration::from_secs(3600 - 40 + 3600 - into_the_hour.unsigned_abs()));
+    let gate = Gate::new();
+    t.blobs.next("put", BlobFault::Hold(gate.clone()));
     let mut sends = Vec::new();
-    for number in 0..6 {
+    // the first one flies, three and two of these fill segments, then the hour ends
+    for number in 0..7 {
         let queue = Arc::clone(&t.queue);
-        let body = vec![b'x'; 300];
-        sends.push(tokio::spawn(async move {
-            queue.send(&[OutgoingMessage::new(Envelope::new("mail", body))]).await
-        }));
+        let mail = OutgoingMessage::new(Envelope::new("mail", vec![b'x'; 200]));
+        sends.push(tokio::spawn(async move { queue.send(&[mail]).await.unwrap().remove(0) }));
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        if number == 3 {
-            t.clock.advance(Duration::from_secs(50));
+        if number == 5 {
+            t.clock.advance(Duration::from_secs(10));
         }
     }
-    t.queue.flush().await;
+    gate.open();
     for send in sends {
-        assert!(send.await.unwrap().unwrap()[0].is_sent());
+        assert!(send.await.unwrap().is_sent());
     }
-    let hours: Vec<_> = t.blobs.keys().await.iter().map(|key| key[..32].to_owned()).collect();
-    let (mut counts, all) = (std::collections::BTreeMap::new(), hours.len());
-    for hour in hours {
-        *counts.entry(hour).or_insert(0) += 1;
+    let folder = |key: &String| key[..key.rfind('/').unwrap()].to_owned();
+    let folders: Vec<_> = t.blobs.keys().await.iter().map(folder).collect();
+    let (first, second) = ("archive/segments/2026/03/01/01", "archive/segments/2026/03/01/02");
+    assert_eq!(folders, [first, first, first, second]);
+    assert_eq!(t.records().await.len(), 7);
+}
+
+#[tokio::test]
+async fn one_call_is_of_one_hour() {
+    let t = fixture();
+    t.clock.advance(Duration::from_secs(5) - Duration::from_micros(10));
+    let batch: Vec<_> = (0..20).map(|_| mail("")).collect();
+    t.queue.send(&batch).await.unwrap();
+    t.queue.send(&batch[..1]).await.unwrap();
+    let hour = "2026-03-01T02:00:00Z".parse().unwrap();
+    let archive = Archive::new(Arc::new(t.blobs.clone()), "archive").unwrap();
+    let mut records = archive.records(Some(hour), None);
+    let mut found = 0;
+    while records.next().await.unwrap().is_some() {
+        found += 1;
     }
-    assert_eq!(counts.len(), 2, "two hours: {counts:?}");
-    assert!(all >= 3, "{all} segments");
-    assert_eq!(t.records().await.len(), 6);
+    assert_eq!(found, 21, "whoever begins at the hour finds all of it");
+}
+
+#[tokio::test]
+async fn a_range_can_begin_and_end_within_a_segment() {
+    let t = fixture();
+    let start = t.clock.now();
+    let batch: Vec<_> = (0..10).map(|_| mail("")).collect();
+    t.queue.send(&batch).await.unwrap();
+    let archive = Archive::new(Arc::new(t.blobs.clone()), "archive").unwrap();
+    let at = |number| start + TimeDelta::microseconds(number);
+    let mut records = archive.records(Some(at(4)), Some(at(7)));
+    let mut found = Vec::new();
+    while let Some(record) = records.next().await.unwrap() {
+        found.push(record.id);
+    }
+    let expected: Vec<_> = batch[4..7].iter().map(|message| message.envelope.id).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn records_of_one_time_have_one_order() {
+    let t = fixture();
+    for _ in 0..12 {
+        // each is another process, and the clock stands still
+        let mut config = ArchiveConfig::default();
+        config.linger = Duration::ZERO;
+        config.clock = Arc::new(t.clock.clone());
+        let store = Arc::new(t.blobs.clone());
+        let queue = Archived::with_config(t.inner.clone(), store, config).unwrap();
+        queue.send(&[mail("")]).await.unwrap();
+    }
+    let records = t.records().await;
+    assert_eq!(records.len(), 12);
+    assert!(records.is_sorted_by_key(|record| (record.at, record.id)));
 }
 
 #[tokio::test]
