@@ -155,7 +155,7 @@ impl ArchiveRecords {
             // whatever may come before the next record has to be open
             while let Some(name) = self.upcoming().await? {
                 let is_due =
-                    self.heads.peek().is_none_or(|Reverse((head, _))| name.first < head.0);
+                    self.heads.peek().is_none_or(|Reverse((head, _))| name.first <= head.0);
                 if !is_due {
                     break;
                 }
