@@ -6,4 +6,6 @@
 mod broken;
 mod linearizable;
 mod model;
+#[path = "../support/register.rs"]
+mod register;
 mod shedlock;
