@@ -3,9 +3,14 @@
 
 mod failovers;
 mod faults;
+mod fleet;
 mod layout;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod loss;
 mod parity;
+#[path = "../support/register.rs"]
+mod register;
 mod suite;
 mod support;
 mod trips;
