@@ -15,7 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use standfast_core::redis::{Redis, Request};
 use standfast_core::testkit::RedisServer;
 use standfast_core::{Fence, Id128, JobId};
-use standfast_cron_lock::{CronLock, RecordQuery, RedisCronLock, TickRecord, TickState};
+use standfast_cron_lock::{
+    CronLock, ExtendOutcome, RecordQuery, RedisCronLock, SettleOutcome, Settlement, TickRecord,
+    TickState,
+};
 use tokio::sync::mpsc;
 
 use self::instance::{RESOLUTION, open, queue, rules};
@@ -48,7 +51,7 @@ enum Said {
 struct Instance {
     child: Child,
     /// It stops when this is closed.
-    _input: Option<ChildStdin>,
+    input: Option<ChildStdin>,
     /// When it goes on, if it stands still.
     paused_until: Option<Instant>,
 }
@@ -98,6 +101,8 @@ struct Fleet {
     reports: Vec<[u64; 3]>,
     killed: u32,
     paused: u32,
+    /// Writes of owners that were overtaken, made here in their name, which were refused.
+    haunted: u32,
 }
 
 impl Fleet {
@@ -117,6 +122,7 @@ impl Fleet {
             reports: Vec::new(),
             killed: 0,
             paused: 0,
+            haunted: 0,
         };
         for index in 0..INSTANCES {
             let instance = fleet.launch(index);
@@ -167,7 +173,7 @@ impl Fleet {
                 let _ = say.send((index, said));
             }
         });
-        Instance { _input: child.stdin.take(), child, paused_until: None }
+        Instance { input: child.stdin.take(), child, paused_until: None }
     }
 
     /// Goes on until `at`; of ten winners so many are killed or stopped, sooner or later.
@@ -181,7 +187,24 @@ impl Fleet {
                 tokio::time::sleep(Duration::from_millis(self.dice.roll(26))).await;
                 self.strike(index);
             }
-            self.resume(Instant::now());
+            if self.resume(Instant::now()) {
+                self.haunt().await;
+            }
+        }
+    }
+
+    /// What owners do that go on without looking at the time: they extend and settle.
+    async fn haunt(&mut self) {
+        for record in self.records().await.into_iter().rev().take(20) {
+            for former in &record.former {
+                let outcome = self.lock.extend(record.at, former.fence, self.lease).await.unwrap();
+                assert!(matches!(outcome, ExtendOutcome::Fenced { .. }), "{outcome:?}");
+                for end in [Settlement::finish([]), Settlement::fail("stale")] {
+                    let outcome = self.lock.settle(record.at, former.fence, &end).await.unwrap();
+                    assert!(matches!(outcome, SettleOutcome::Fenced { .. }), "{outcome:?}");
+                }
+                self.haunted += 3;
+            }
         }
     }
 
@@ -201,13 +224,17 @@ impl Fleet {
         }
     }
 
-    fn resume(&mut self, now: Instant) {
+    /// Lets those go on whose time has come; whether there were any.
+    fn resume(&mut self, now: Instant) -> bool {
+        let mut any = false;
         for instance in &mut self.instances {
             if instance.paused_until.is_some_and(|until| until <= now) {
                 instance.signal(Signal::CONT);
                 instance.paused_until = None;
+                any = true;
             }
         }
+        any
     }
 
     async fn records(&self) -> Vec<TickRecord> {
@@ -218,7 +245,7 @@ impl Fleet {
     async fn stop(&mut self) {
         self.resume(Instant::now() + SOON);
         for instance in &mut self.instances {
-            instance._input = None;
+            instance.input = None;
         }
         let all = async {
             while self.reports.len() < INSTANCES {
@@ -251,7 +278,7 @@ struct Voyage {
     sent: Sent,
     calls: BTreeMap<DateTime<Utc>, Vec<Step>>,
     reports: Vec<[u64; 3]>,
-    stale_refused: usize,
+    stale_refused: u32,
 }
 
 async fn voyage(title: &str, lease: Duration, blows_in_ten: u64) -> Option<Voyage> {
@@ -264,7 +291,8 @@ async fn voyage(title: &str, lease: Duration, blows_in_ten: u64) -> Option<Voyag
     fleet.sail(first + RESOLUTION * TICKS, blows_in_ten).await;
     // no more blows; what is open is taken over
     let settled = async {
-        let is_open = |record: &TickRecord| !record.state.is_finished() && ticks.contains(&record.at);
+        let is_open =
+            |record: &TickRecord| !record.state.is_finished() && ticks.contains(&record.at);
         while fleet.records().await.iter().any(is_open) {
             let soon = fleet.lock.now().await.unwrap() + RESOLUTION;
             fleet.sail(soon, 0).await;
@@ -279,7 +307,8 @@ async fn voyage(title: &str, lease: Duration, blows_in_ten: u64) -> Option<Voyag
     let records: Vec<_> = records.into_iter().filter(|it| ticks.contains(&it.at)).collect();
     let calls = recording::read(&fleet.calls.0);
     let answers = || calls.values().flatten().filter_map(|step| step.answered);
-    let stale_refused = answers().filter(|(_, it)| matches!(it, Answer::Fenced(_))).count();
+    let refused = answers().filter(|(_, it)| matches!(it, Answer::Fenced(_))).count();
+    let stale_refused = u32::try_from(refused).unwrap() + fleet.haunted;
     let open = calls.values().flatten().filter(|step| step.answered.is_none()).count();
     ledger::print(
         &format!("{title}: {} killed, {} paused", fleet.killed, fleet.paused),
@@ -386,4 +415,5 @@ async fn winners_that_are_killed_or_stopped_lose_nothing() {
     let Some(voyage) = voyage("storm", lease, 4).await else { return };
     let takeovers: u32 = voyage.records.iter().map(|record| record.attempt - 1).sum();
     assert!(takeovers >= 3, "{takeovers}");
+    assert!(voyage.stale_refused >= 9, "{}", voyage.stale_refused);
 }

@@ -153,7 +153,8 @@ pub(super) fn read(directory: &Path) -> BTreeMap<DateTime<Utc>, Vec<Step>> {
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();
             if words[1] == "begun" {
-                let step = Step { begun: number(words[2]), call: call(&words[4..]), answered: None };
+                let step =
+                    Step { begun: number(words[2]), call: call(&words[4..]), answered: None };
                 calls.insert(words[0], (time(words[3]), step));
             } else {
                 let (_, step) = calls.get_mut(words[0]).unwrap();
