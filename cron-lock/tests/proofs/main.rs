@@ -4,6 +4,8 @@
 
 #[path = "../support/broken.rs"]
 mod broken;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
 mod linearizable;
 mod model;
 #[path = "../support/register.rs"]

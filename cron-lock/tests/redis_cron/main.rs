@@ -4,6 +4,8 @@
 mod failovers;
 mod faults;
 mod fleet;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
 mod layout;
 #[path = "../support/ledger.rs"]
 mod ledger;
