@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use standfast_benches::{Bench, RedisServer, Table, current_thread, quantile};
-use standfast_core::redis::{Redis, Request};
+use standfast_core::Id128;
+use standfast_core::redis::{Redis, Request, Script};
 use standfast_cron_lock::{
     Claim, ClaimOptions, CronLock, CronLockConfig, Owner, RedisCronConfig, RedisCronLock,
     Settlement,
@@ -15,9 +16,13 @@ use tokio::task::JoinSet;
 
 const SERVER: &str = "the server is there";
 const PING: &str = "PING";
+const EMPTY: &str = "a script that does nothing";
 const WON: &str = "claim that wins";
 const HELD: &str = "claim of a held tick";
 const FINISHED: &str = "claim of a finished tick";
+
+/// What any script with these keys and arguments costs.
+static NOTHING: Script = Script::new("return 1");
 
 /// Instances, and how often they claim in a second, all together.
 const INSTANCES: u32 = 16;
@@ -99,11 +104,22 @@ impl Stand {
         let _ = self.lock.settle(at, won.tick.fence, &settlement).await.expect(SERVER);
         at
     }
+}
 
-    async fn ping(&self) {
-        let ping = Request::command("bench.ping", "PING", "pong");
-        self.redis.call(ping).await.expect(SERVER);
-    }
+/// Calls a script that does nothing with what a claim sends.
+async fn nothing(redis: &Redis, options: &ClaimOptions) {
+    let keys = ["records", "order", "cursor"].map(|part| format!("standfast:1:cron:{{b}}:{part}"));
+    let schedules: Vec<_> = options.schedules.iter().map(String::as_str).collect();
+    let request = NOTHING.on("bench.nothing", &keys).arg("1700000000000000");
+    let request = request.args(["950000000", "100000000", "100000000"]);
+    let request = request.args([Id128::random().to_bytes(), Id128::random().to_bytes()]);
+    let request = request.arg("bench").arg(schedules.join(",")).args(["800000000", "3"]);
+    redis.call(request).await.expect(SERVER);
+}
+
+async fn ping(redis: &Redis) {
+    let ping = Request::command("bench.ping", "PING", "pong");
+    redis.call(ping).await.expect(SERVER);
 }
 
 fn micros(began: Instant) -> f64 {
@@ -127,7 +143,8 @@ fn claims(bench: &mut Bench, server: &RedisServer) {
             for _ in 0..count {
                 let began = Instant::now();
                 match what {
-                    PING => stand.ping().await,
+                    PING => ping(&stand.redis).await,
+                    EMPTY => nothing(&stand.redis, &stand.options).await,
                     WON => drop(stand.win().await),
                     HELD => assert!(matches!(stand.claim(held).await, Claim::Held(_))),
                     _ => assert!(matches!(stand.claim(finished).await, Claim::Finished(_))),
@@ -138,13 +155,14 @@ fn claims(bench: &mut Bench, server: &RedisServer) {
         })
     };
     let mut table = Table::new("claim: one after the other", &["p50 us", "p99 us"]);
-    for what in [PING, WON, HELD, FINISHED] {
+    for what in [PING, EMPTY, WON, HELD, FINISHED] {
         table = table.rows(what, move || measure(what));
     }
     let results = table.in_turns(5).run(bench);
     for what in [WON, HELD, FINISHED] {
         let times = results.times(what, PING, 0);
-        println!("  p50 of a {what} to PING: {times:.2} x");
+        let least = results.times(what, EMPTY, 0);
+        println!("  p50 of a {what} to PING: {times:.2} x; to {EMPTY}: {least:.2} x");
         bench.target(&format!("p50 of a {what} at most 1.2 x PING"), times <= 1.2);
     }
 }
@@ -167,10 +185,10 @@ fn contention(bench: &mut Bench, server: &RedisServer) {
     });
     let each = bench.count(1000);
     let (stands, runtime) = (&stands, &runtime);
-    let flood = |at: DateTime<Utc>| {
+    let flood = |what: What| {
         let before = server.usage();
         let began = Instant::now();
-        runtime.block_on(lose(stands, at, each, Duration::ZERO));
+        runtime.block_on(lose(stands, what, each, Duration::ZERO));
         let (all, wall) = (each * INSTANCES as usize, micros(began));
         vec![server.usage().micros_per(&before, all), wall / all as f64]
     };
@@ -178,28 +196,28 @@ fn contention(bench: &mut Bench, server: &RedisServer) {
         "contention: sixteen connections, as fast as they can",
         &["Redis CPU us", "wall us"],
     )
-    .rows(HELD, || flood(held))
-    .rows(FINISHED, || flood(finished))
+    .rows(PING, || flood(What::Ping))
+    .rows(EMPTY, || flood(What::Nothing))
+    .rows(HELD, || flood(What::Claim(held)))
+    .rows(FINISHED, || flood(What::Claim(finished)))
     .run(bench);
 
     let pause = Duration::from_secs(1) * INSTANCES / RATE;
     let seconds = bench.count(3000) as f64 / 1000.0;
     let rounds = (seconds / pause.as_secs_f64()).ceil() as usize;
-    let paced = |at: Option<DateTime<Utc>>| {
+    let paced = |what: What| {
         let before = server.usage();
         let began = Instant::now();
-        match at {
-            Some(at) => runtime.block_on(lose(stands, at, rounds, pause)),
-            None => std::thread::sleep(pause * u32::try_from(rounds).expect("few")),
-        }
+        runtime.block_on(lose(stands, what, rounds, pause));
         let cpu = server.usage().micros_per(&before, 1);
         // percent of a core
         vec![cpu / micros(began) * 100.0]
     };
-    let results = Table::new("contention: 1,000 claims a second", &["% of a core"])
-        .rows("nobody", || paced(None))
-        .rows(HELD, || paced(Some(held)))
-        .rows(FINISHED, || paced(Some(finished)))
+    let results = Table::new("contention: 1,000 a second", &["% of a core"])
+        .rows(PING, || paced(What::Ping))
+        .rows(EMPTY, || paced(What::Nothing))
+        .rows(HELD, || paced(What::Claim(held)))
+        .rows(FINISHED, || paced(What::Claim(finished)))
         .run(bench);
     for what in [HELD, FINISHED] {
         let share = results.median(what);
@@ -207,11 +225,21 @@ fn contention(bench: &mut Bench, server: &RedisServer) {
     }
 }
 
-/// Everybody claims `at`, `each` times, with a pause after each.
-async fn lose(stands: &[Stand], at: DateTime<Utc>, each: usize, pause: Duration) {
+/// What everybody does.
+#[derive(Clone, Copy)]
+enum What {
+    Ping,
+    Nothing,
+    /// A claim of this tick, which loses.
+    Claim(DateTime<Utc>),
+}
+
+/// Everybody does the same, `each` times, with a pause after each.
+async fn lose(stands: &[Stand], what: What, each: usize, pause: Duration) {
     let mut losing = JoinSet::new();
     for (number, stand) in stands.iter().enumerate() {
-        let (lock, options) = (stand.lock.clone(), stand.options.clone());
+        let (redis, lock) = (stand.redis.clone(), stand.lock.clone());
+        let options = stand.options.clone();
         let owner = Owner::new(format!("loser-{number}"));
         // not all at the same moment
         let first = pause * u32::try_from(number).expect("few") / INSTANCES;
@@ -219,8 +247,14 @@ async fn lose(stands: &[Stand], at: DateTime<Utc>, each: usize, pause: Duration)
             tokio::time::sleep(first).await;
             let mut next = tokio::time::Instant::now();
             for _ in 0..each {
-                let claim = lock.claim(at, &owner, &options).await.expect(SERVER);
-                assert!(matches!(claim, Claim::Held(_) | Claim::Finished(_)), "{claim:?}");
+                match what {
+                    What::Ping => ping(&redis).await,
+                    What::Nothing => nothing(&redis, &options).await,
+                    What::Claim(at) => {
+                        let claim = lock.claim(at, &owner, &options).await.expect(SERVER);
+                        assert!(matches!(claim, Claim::Held(_) | Claim::Finished(_)), "{claim:?}");
+                    }
+                }
                 next += pause;
                 if !pause.is_zero() {
                     tokio::time::sleep_until(next).await;

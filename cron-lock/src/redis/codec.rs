@@ -50,6 +50,14 @@ impl Answer {
         Ok(read_record(at, &raw, self.operation)?.0)
     }
 
+    /// Who has the tick, and until when: the rest of the record is not looked at.
+    pub(super) fn holder(&mut self) -> Result<(Owner, Fence, DateTime<Utc>)> {
+        let raw = self.next().into_bytes(self.operation)?;
+        checked(&raw, self.operation)?;
+        let head = Head::read(&mut Bytes(&raw)).ok_or_else(|| corrupt(self.operation))?;
+        Ok((head.owner, head.fence, head.lease_until))
+    }
+
     /// The error that any other answer is.
     pub(super) fn error(&mut self) -> Result<Error> {
         Ok(match self.word.as_str() {
@@ -123,30 +131,72 @@ fn read_record(
     raw: &[u8],
     operation: &'static str,
 ) -> Result<(TickRecord, DateTime<Utc>)> {
+    checked(raw, operation)?;
+    parse(at, raw).ok_or_else(|| corrupt(operation))
+}
+
+/// Refuses what is of another layout.
+fn checked(raw: &[u8], operation: &'static str) -> Result<()> {
     match raw.first() {
+        Some(&LAYOUT) => Ok(()),
         Some(&layout) if layout > LAYOUT => Err(newer(operation, layout.into())),
-        Some(&LAYOUT) => parse(at, raw).ok_or_else(|| corrupt(operation)),
         _ => Err(corrupt(operation)),
+    }
+}
+
+/// What a record begins with.
+struct Head {
+    state: u8,
+    formers: u8,
+    fence: Fence,
+    previous: Option<DateTime<Utc>>,
+    first_claimed_at: DateTime<Utc>,
+    claimed_at: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    kept_until: DateTime<Utc>,
+    attempt: u32,
+    crashes: u32,
+    owner: Owner,
+}
+
+impl Head {
+    fn read(raw: &mut Bytes<'_>) -> Option<Self> {
+        let [_layout, state, formers] = raw.take()?;
+        let fence = Fence::new(raw.number()?);
+        let previous = raw.optional_time()?;
+        let (first_claimed_at, claimed_at, lease_until) = (raw.time()?, raw.time()?, raw.time()?);
+        let finished_at = raw.optional_time()?;
+        let kept_until = raw.time()?;
+        let (attempt, crashes) = (raw.short()?, raw.short()?);
+        let _claim: [u8; 16] = raw.take()?;
+        let incarnation = Id128::from_bytes(raw.take()?);
+        let owner = Owner::from_parts(raw.text()?, incarnation);
+        Some(Self {
+            state,
+            formers,
+            fence,
+            previous,
+            first_claimed_at,
+            claimed_at,
+            lease_until,
+            finished_at,
+            kept_until,
+            attempt,
+            crashes,
+            owner,
+        })
     }
 }
 
 fn parse(at: DateTime<Utc>, raw: &[u8]) -> Option<(TickRecord, DateTime<Utc>)> {
     let mut raw = Bytes(raw);
-    let [_layout, state, formers] = raw.take()?;
-    let fence = Fence::new(raw.number()?);
-    let previous = raw.optional_time()?;
-    let (first_claimed_at, claimed_at, lease_until) = (raw.time()?, raw.time()?, raw.time()?);
-    let finished_at = raw.optional_time()?;
-    let kept_until = raw.time()?;
-    let (attempt, crashes) = (raw.short()?, raw.short()?);
-    let _claim: [u8; 16] = raw.take()?;
-    let incarnation = Id128::from_bytes(raw.take()?);
-    let owner = Owner::from_parts(raw.text()?, incarnation);
+    let head = Head::read(&mut raw)?;
     let error = raw.text()?;
     let jobs = raw.block()?;
-    let (schedules, known) = (names(&raw.text()?), names(&raw.text()?));
-    let mut former_owners = Bytes(raw.block()?);
-    let state = match state {
+    let (schedules, known) = (names(raw.block()?)?, names(raw.block()?)?);
+    let mut former = Bytes(raw.block()?);
+    let state = match head.state {
         1 => TickState::Abandoned,
         2 => TickState::Claimed,
         3 => TickState::Done,
@@ -158,25 +208,27 @@ fn parse(at: DateTime<Utc>, raw: &[u8]) -> Option<(TickRecord, DateTime<Utc>)> {
     if !rest.is_empty() || !raw.0.is_empty() {
         return None;
     }
-    let mut record = TickRecord::first(at, owner, fence, claimed_at, lease_until);
-    record.previous = previous;
+    let mut record =
+        TickRecord::first(at, head.owner, head.fence, head.claimed_at, head.lease_until);
+    record.previous = head.previous;
     record.known = known;
     record.schedules = schedules;
     record.state = state;
-    record.attempt = attempt;
-    record.crashes = crashes;
-    record.first_claimed_at = first_claimed_at;
-    record.finished_at = finished_at;
+    record.attempt = head.attempt;
+    record.crashes = head.crashes;
+    record.first_claimed_at = head.first_claimed_at;
+    record.finished_at = head.finished_at;
     record.error = (state == TickState::Failed).then_some(error);
     record.jobs = jobs.iter().map(|job| JobId::from(Id128::from_bytes(*job))).collect();
-    for _ in 0..formers {
-        record.former.push(former_owners.former()?);
+    for _ in 0..head.formers {
+        record.former.push(former.former()?);
     }
-    former_owners.0.is_empty().then_some((record, kept_until))
+    former.0.is_empty().then_some((record, head.kept_until))
 }
 
-fn names(joined: &str) -> BTreeSet<String> {
-    joined.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+fn names(joined: &[u8]) -> Option<BTreeSet<String>> {
+    let joined = std::str::from_utf8(joined).ok()?;
+    Some(joined.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
 /// What is still to be read.

@@ -50,12 +50,22 @@ use crate::owner::Owner;
 use crate::record::{RecordQuery, TickRecord};
 use crate::settle::{ExtendOutcome, SettleOutcome, Settlement};
 
-static CLAIM: Script =
-    Script::new(concat!(include_str!("lua/record.lua"), include_str!("lua/claim.lua")));
-static EXTEND: Script =
-    Script::new(concat!(include_str!("lua/record.lua"), include_str!("lua/extend.lua")));
-static SETTLE: Script =
-    Script::new(concat!(include_str!("lua/record.lua"), include_str!("lua/settle.lua")));
+static CLAIM: Script = Script::new(concat!(
+    include_str!("lua/record.lua"),
+    include_str!("lua/refuse.lua"),
+    include_str!("lua/change.lua"),
+    include_str!("lua/claim.lua")
+));
+static EXTEND: Script = Script::new(concat!(
+    include_str!("lua/record.lua"),
+    include_str!("lua/change.lua"),
+    include_str!("lua/extend.lua")
+));
+static SETTLE: Script = Script::new(concat!(
+    include_str!("lua/record.lua"),
+    include_str!("lua/change.lua"),
+    include_str!("lua/settle.lua")
+));
 static RECORDS: Script = Script::new(include_str!("lua/records.lua"));
 static NOW: Script = Script::new(include_str!("lua/now.lua"));
 
@@ -268,7 +278,7 @@ impl CronLock for RedisCronLock {
             }
             "held" => {
                 let now = answer.time()?;
-                let TickRecord { owner, fence, lease_until, .. } = answer.record(at)?;
+                let (owner, fence, lease_until) = answer.holder()?;
                 Claim::Held(Held::new(
                     owner,
                     fence,
@@ -298,7 +308,7 @@ impl CronLock for RedisCronLock {
                 trusted_until: saturating_add(asked_at, lease),
             },
             "fenced" => {
-                let TickRecord { owner, fence, .. } = answer.record(at)?;
+                let (owner, fence, _) = answer.holder()?;
                 ExtendOutcome::Fenced { owner, fence }
             }
             "lapsed" => ExtendOutcome::Lapsed,
@@ -320,7 +330,7 @@ impl CronLock for RedisCronLock {
         let mut answer = self.ask(request, OPERATION).await?;
         Ok(match answer.word.as_str() {
             "fenced" => {
-                let TickRecord { owner, fence, .. } = answer.record(at)?;
+                let (owner, fence, _) = answer.holder()?;
                 SettleOutcome::Fenced { owner, fence }
             }
             "missing" => SettleOutcome::Missing,

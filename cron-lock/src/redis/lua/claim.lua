@@ -1,22 +1,13 @@
--- Claims a tick.
+-- Claims a tick that is free, by what is known before.
 --
 -- KEYS[3]     the cursor
 -- ARGV[4]     the lease
--- ARGV[5]     the id of this claim: a repetition, whose reply was lost, has the same
+-- ARGV[5]     the id of this claim
 -- ARGV[6..7]  the incarnation and the name of who claims
 -- ARGV[8]     the schedules it will evaluate, sorted, with commas between
 -- ARGV[9]     how late a tick may be
 -- ARGV[10]    how many owners may let their lease run out
-local lease, due = tonumber(ARGV[4]), tonumber(at)
-if due > now then return { 'early', now } end
-local reply = find()
-if reply then return reply end
--- the same claim again is answered as the first time, so that no reply that is lost makes an owner
--- wait for itself
-if raw and claim == ARGV[5] and state <= CLAIMED then return { 'claimed', now, raw } end
-if raw and state == CLAIMED and lease_until > now then return { 'held', now, raw } end
-if raw and state > CLAIMED then return { 'finished', now, raw } end
-
+local reply
 local cursor = redis.pcall('GET', KEYS[3])
 if type(cursor) == 'table' then return cursor end
 local moved, last_fence, evaluated
@@ -51,22 +42,20 @@ end
 
 local function grant()
     claim, incarnation, name = ARGV[5], ARGV[6], ARGV[7]
-    claimed, lease_until = now, now + lease
+    claimed, lease_until = now, now + tonumber(ARGV[4])
     kept = lease_until + retention
     state = CLAIMED
 end
 
 local late = now - due > tonumber(ARGV[9])
 if raw then
+    reply = complete()
+    if reply then return reply end
     if state == CLAIMED and crashes + 1 >= tonumber(ARGV[10]) then
-        reply = complete()
-        if reply then return reply end
         crashes, state, finished, kept = crashes + 1, EXHAUSTED, now, now + retention
         return write() or { 'finished', now, raw }
     end
     if late then return { 'old', now, moved or false } end
-    reply = complete()
-    if reply then return reply end
     -- takeover: `previous`, `known` and the place of the cursor stay
     if state == CLAIMED then crashes = crashes + 1 end
     former = former .. struct.pack('>I8I8I8c16Bc0', fence, claimed, lease_until, incarnation,
@@ -90,7 +79,7 @@ local lapsed = {}
 if #old > 0 then
     local values = redis.call('HMGET', records, unpack(old))
     for i, value in ipairs(values) do
-        if not value or (string.byte(value) == 1 and #value >= BEHIND
+        if not value or (string.byte(value) == 1 and #value >= SHORTEST
             and struct.unpack('>I8', value, 52) <= now) then
             lapsed[#lapsed + 1] = old[i]
         end

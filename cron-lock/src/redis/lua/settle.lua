@@ -4,14 +4,12 @@
 -- ARGV[5]  how: the state that follows
 -- ARGV[6]  why it failed
 -- ARGV[7]  the jobs that were dispatched, 16 bytes each
-local reply = find()
-if reply then return reply end
 if not raw then return { 'missing' } end
 local target = tonumber(ARGV[5])
 local is_owner = string.sub(raw, 4, 11) == ARGV[4]
 if is_owner and state == target then return { 'settled' } end
 if not is_owner or state ~= CLAIMED then return { 'fenced', raw } end
-reply = complete()
+local reply = complete()
 if reply then return reply end
 state, failure, jobs = target, ARGV[6], ARGV[7]
 if target == ABANDONED then lease_until = math.min(lease_until, now) else finished = now end
