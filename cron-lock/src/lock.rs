@@ -88,8 +88,8 @@ pub trait CronLock: HealthCheck + Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Invalid` before any I/O: no tick of this resolution, a lease or a schedule id out of range.
-    /// `Unavailable` or `Timeout`: the tick may be held by this owner nevertheless, and a repeated
-    /// claim says so. `Unsupported` with [`Reason::NewerVersion`]: a newer release wrote the record.
+    /// `Unavailable`, `Timeout` or `OutcomeUnknown`: the tick may be held by this owner nevertheless,
+    /// and a repeated claim says so. `Unsupported` with [`Reason::NewerVersion`]: a newer release wrote the record.
     ///
     /// [`Reason::NewerVersion`]: standfast_core::Reason::NewerVersion
     async fn claim(
@@ -123,7 +123,7 @@ pub trait CronLock: HealthCheck + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Unavailable` or `Timeout`: repeat the call.
+    /// `Unavailable`, `Timeout` or `OutcomeUnknown`: repeat the call.
     async fn settle(
         &self,
         at: DateTime<Utc>,

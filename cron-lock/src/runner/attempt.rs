@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use standfast_core::{Backoff, Error, Fence, JobId, Result, Tick, saturating_add};
+use standfast_core::{Backoff, Error, ErrorKind, Fence, JobId, Result, Tick, saturating_add};
 use tokio::sync::watch;
 
 use super::dispatch::{Round, Unit};
@@ -239,7 +239,9 @@ impl Runner {
     }
 
     fn is_final(&self, error: &Error, give_up_at: Instant) -> bool {
-        !error.is_retryable() || self.release.is_cancelled() || self.clock.instant() >= give_up_at
+        // what may have happened, or did on too few replicas, is answered alike when it is repeated
+        let is_worth_it = error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown;
+        !is_worth_it || self.release.is_cancelled() || self.clock.instant() >= give_up_at
     }
 
     fn ended(&self, how: Count) {

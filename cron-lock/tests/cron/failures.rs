@@ -159,7 +159,7 @@ async fn a_lock_that_is_away_is_tried_for_ever_and_health_says_so() {
 
 #[tokio::test]
 async fn a_claim_whose_answer_is_lost_is_claimed_again_at_once() {
-    for fault in [Fault::Unanswered, Fault::Lost, Fault::Hangs] {
+    for fault in [Fault::Unanswered, Fault::NotReplicated, Fault::Lost, Fault::Hangs] {
         let (stand, log) = (Stand::new(), Log::default());
         let mut cron = stand.cron();
         let note = log.clone();
@@ -171,7 +171,8 @@ async fn a_claim_whose_answer_is_lost_is_claimed_again_at_once() {
         let running = Running::start(cron);
         // less than the lease after the tick
         stand.pass(60.seconds() + 10.seconds()).await;
-        let attempt = if fault == Fault::Unanswered { 2 } else { 1 };
+        let is_done = [Fault::Unanswered, Fault::NotReplicated].contains(&fault);
+        let attempt = if is_done { 2 } else { 1 };
         assert_eq!(log.take(), [format!("11:01 attempt {attempt}")], "{fault:?}");
         let report = running.stop().await;
         assert_eq!(report.finished, 1);
@@ -182,8 +183,12 @@ async fn a_claim_whose_answer_is_lost_is_claimed_again_at_once() {
 
 #[tokio::test]
 async fn the_end_of_a_tick_is_recorded_in_spite_of_the_lock() {
-    for faults in [vec![Fault::Unanswered], vec![Fault::Lost; 8], vec![Fault::Hangs, Fault::Hangs]]
-    {
+    for faults in [
+        vec![Fault::Unanswered],
+        vec![Fault::NotReplicated; 3],
+        vec![Fault::Lost; 8],
+        vec![Fault::Hangs, Fault::Hangs],
+    ] {
         let stand = Stand::new();
         let mut cron = stand.cron();
         let id = JobId::random();

@@ -1,6 +1,5 @@
 //! Sixteen instances on one store: one winner per tick, whatever becomes of the winners.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,11 +8,12 @@ use standfast_core::testkit::ManualClock;
 use standfast_core::{Fence, JobId, Tick};
 use standfast_cron_lock::{
     CatchUp, Cron, CronConfig, CronLock, CronReport, MemoryCronLock, Owner, RecordQuery, Span,
-    TickRecord, TickState, every,
+    TickRecord, every,
 };
 use tokio::sync::mpsc;
 
 use crate::broken::{Broken, Fault};
+use crate::ledger::{self, Sent};
 use crate::stand::{Gate, OwnClock, Running, START, Stand, Wire, pass, settle_down, time};
 
 const INSTANCES: usize = 16;
@@ -36,17 +36,10 @@ enum Blow {
     Paused(usize),
 }
 
-/// The queue that listeners send to: it knows the ids again.
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: BTreeSet<JobId>,
-    sends: Vec<(JobId, Fence)>,
-}
-
 /// What the listeners of all instances share.
 #[derive(Clone)]
 struct World {
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Mutex<Sent>>,
     dice: Arc<Mutex<Dice>>,
     /// Of ten calls of listeners, so many bring a blow.
     blows_in_ten: Arc<AtomicU64>,
@@ -78,9 +71,7 @@ impl World {
     }
 
     fn send(&self, id: JobId, fence: Fence) {
-        let mut queue = self.queue.lock().unwrap();
-        queue.jobs.insert(id);
-        queue.sends.push((id, fence));
+        self.queue.lock().unwrap().send(id, fence);
     }
 
     /// Sends its job, and may be struck before or after.
@@ -211,7 +202,7 @@ fn start(true_time: &ManualClock, wire: &Wire, world: &World, index: usize) -> I
 }
 
 /// What every fleet has to have done, whatever happened; says what it has not.
-fn judge(records: &[TickRecord], queue: &Queue, wire: &Wire, ticks: usize) -> Result<(), String> {
+fn judge(records: &[TickRecord], sent: &Sent, wire: &Wire, ticks: usize) -> Result<(), String> {
     let wrong = wire.wrong();
     if !wrong.is_empty() {
         return Err(wrong.join("; "));
@@ -223,56 +214,18 @@ fn judge(records: &[TickRecord], queue: &Queue, wire: &Wire, ticks: usize) -> Re
     if ats != wanted {
         return Err(format!("{} ticks of {ticks} have a record", ats.len()));
     }
-    for record in records {
-        match record.state {
-            TickState::Done => {
-                let id = JobId::derive("stand", "on-tick", record.at);
-                let each = JobId::derive("stand", "each/each", record.at);
-                if !queue.jobs.contains(&id) || !queue.jobs.contains(&each) {
-                    return Err(format!("{} is done, and its jobs are not there", record.at));
-                }
-                let sent = queue.sends.iter().filter(|(sent, _)| *sent == id);
-                let senders = sent.map(|(_, fence)| fence).collect::<BTreeSet<_>>().len();
-                if senders > record.attempt as usize {
-                    return Err(format!(
-                        "{}: {senders} senders, {} owners",
-                        record.at, record.attempt
-                    ));
-                }
-            }
-            TickState::Exhausted if record.crashes > 0 => {}
-            state => return Err(format!("{} is {state:?}", record.at)),
-        }
-    }
-    Ok(())
+    ledger::judge("stand", records, sent)
 }
 
-fn print_ledger(title: &str, fleet: &Fleet, records: &[TickRecord], queue: &Queue) {
-    let done = records.iter().filter(|record| record.state == TickState::Done).count();
-    let taken: u32 = records.iter().map(|record| record.attempt - 1).sum();
+fn print_ledger(title: &str, fleet: &Fleet, records: &[TickRecord], sent: &Sent) {
     let (refused, claims) = (fleet.wire.stale_refused(), fleet.wire.calls("claim"));
-    println!(
-        "{title}: {} killed, {} paused; {} ticks, {done} done, {} exhausted, {taken} takeovers; {} \
-         sends of {} jobs; {refused} stale writes refused; {claims} claims",
-        fleet.killed,
-        fleet.paused,
-        records.len(),
-        records.len() - done,
-        queue.sends.len(),
-        queue.jobs.len(),
+    let title = format!("{title}: {} killed, {} paused", fleet.killed, fleet.paused);
+    ledger::print(
+        &title,
+        records,
+        sent,
+        &format!("{refused} stale writes refused; {claims} claims"),
     );
-    for record in records.iter().filter(|record| record.attempt > 1) {
-        let former: Vec<_> = record.former.iter().map(|former| former.owner.name()).collect();
-        println!(
-            "  {} {:?} by {} (owner {}, {} crashes), after {}",
-            record.at.format("%H:%M"),
-            record.state,
-            record.owner.name(),
-            record.attempt,
-            record.crashes,
-            former.join(", ")
-        );
-    }
 }
 
 /// What a fleet did.

@@ -9,6 +9,8 @@ mod explained;
 mod failures;
 mod fleet;
 mod input;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod stand;
 mod stop;
 mod time;

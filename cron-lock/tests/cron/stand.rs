@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use standfast_core::testkit::ManualClock;
-use standfast_core::{Clock, Error, ErrorKind, Fence, Health, HealthCheck, Result};
+use standfast_core::{Clock, Error, ErrorKind, Fence, Health, HealthCheck, Reason, Result};
 use standfast_cron_lock::testkit::async_trait;
 use standfast_cron_lock::{
     Claim, ClaimOptions, Cron, CronConfig, CronHealth, CronLock, CronLockCapabilities,
@@ -103,6 +103,8 @@ pub(crate) enum Fault {
     Unanswered,
     /// It hangs.
     Hangs,
+    /// The store acts, and fewer replicas than asked for have it.
+    NotReplicated,
 }
 
 /// The way from an instance to its store: audited, and faulty when told so.
@@ -199,7 +201,14 @@ impl Wire {
         answer: T,
     ) -> Result<T> {
         self.gate.passed().await;
-        if fault == Some(Fault::Unanswered) { Err(away(operation)) } else { Ok(answer) }
+        match fault {
+            Some(Fault::Unanswered) => Err(away(operation)),
+            Some(Fault::NotReplicated) => {
+                Err(Error::new(ErrorKind::OutcomeUnknown, "memory", operation)
+                    .with_reason(Reason::NotReplicated))
+            }
+            _ => Ok(answer),
+        }
     }
 }
 

@@ -1,157 +1,69 @@
 //! The record of a tick is a write-once register per attempt: recorded histories of many threads
 //! must be explained by calls that happened one after the other.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use standfast_core::{Clock, Fence, SystemClock};
+use standfast_core::{Clock, SystemClock};
 use standfast_cron_lock::{
-    Claim, ClaimOptions, CronLock, CronLockConfig, MemoryCronLock, Owner, SettleOutcome, Settlement,
+    ClaimOptions, CronLock, CronLockConfig, MemoryCronLock, Owner, Settlement,
 };
-use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 use tokio::task::JoinSet;
 
 use crate::broken::{Broken, Fault};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Call {
-    Claim,
-    Settle(Fence, End),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
-    Abandon,
-    Finish,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Answer {
-    Won(Fence),
-    Held(Fence),
-    Finished(Fence),
-    Settled,
-    Fenced(Fence),
-}
-
-/// The record, one call after the other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Register {
-    Empty,
-    Claimed(Fence),
-    Ended(Fence, End),
-}
-
-impl SequentialSpec for Register {
-    type Op = Call;
-    type Ret = Answer;
-
-    fn invoke(&mut self, call: &Call) -> Answer {
-        let answer = match (*self, *call) {
-            (Self::Empty, Call::Claim) => Answer::Won(Fence::new(1)),
-            (Self::Ended(fence, End::Abandon), Call::Claim) => {
-                Answer::Won(Fence::new(fence.get() + 1))
-            }
-            (Self::Claimed(fence), Call::Claim) => Answer::Held(fence),
-            (Self::Ended(fence, End::Finish), Call::Claim) => Answer::Finished(fence),
-            (Self::Claimed(held), Call::Settle(fence, _)) if held == fence => Answer::Settled,
-            (Self::Ended(held, how), Call::Settle(fence, end)) if (held, how) == (fence, end) => {
-                Answer::Settled
-            }
-            (Self::Claimed(held) | Self::Ended(held, _), Call::Settle(..)) => Answer::Fenced(held),
-            (Self::Empty, Call::Settle(fence, _)) => Answer::Fenced(fence),
-        };
-        self.enter(call, &answer);
-        answer
-    }
-
-    fn is_valid_step(&mut self, call: &Call, answer: &Answer) -> bool {
-        let mut alone = *self;
-        let is_valid = match (alone.invoke(call), *answer) {
-            // which one the store gives out is its own affair, if it is higher
-            (Answer::Won(least), Answer::Won(fence)) => fence >= least,
-            (expected, answer) => expected == answer,
-        };
-        self.enter(call, answer);
-        is_valid
-    }
-}
-
-impl Register {
-    fn enter(&mut self, call: &Call, answer: &Answer) {
-        match (call, answer) {
-            (Call::Claim, Answer::Won(fence)) => *self = Self::Claimed(*fence),
-            (Call::Settle(fence, end), Answer::Settled) => *self = Self::Ended(*fence, *end),
-            _ => {}
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Invoked(usize, Call),
-    Returned(usize, Answer),
-}
+use crate::register::{Answer, Call, End, Step, is_linearizable};
 
 const THREADS: usize = 4;
 
 /// What `THREADS` owners did to one tick at the same time.
-async fn history(lock: &Arc<dyn CronLock>, at: DateTime<Utc>, round: usize) -> Vec<Event> {
-    let events = Arc::new(Mutex::new(Vec::new()));
+async fn history(lock: &Arc<dyn CronLock>, at: DateTime<Utc>, round: usize) -> Vec<Step> {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let time = Arc::new(AtomicU64::new(0));
     let start = Arc::new(tokio::sync::Barrier::new(THREADS));
     let mut threads = JoinSet::new();
     for thread in 0..THREADS {
-        let (lock, events, start) = (Arc::clone(lock), Arc::clone(&events), Arc::clone(&start));
+        let (lock, steps, start) = (Arc::clone(lock), Arc::clone(&steps), Arc::clone(&start));
+        let time = Arc::clone(&time);
         threads.spawn(async move {
             let owner = Owner::new(format!("owner-{thread}"));
             let options = ClaimOptions::new(Duration::from_secs(60));
-            let note = |event| events.lock().unwrap().push(event);
+            let tick = || time.fetch_add(1, Ordering::SeqCst);
+            let note = |begun, call, answer| {
+                let answered = Some((tick(), answer));
+                steps.lock().unwrap().push(Step { begun, call, answered });
+            };
             start.wait().await;
             for step in 0..2 {
-                note(Event::Invoked(thread, Call::Claim));
+                let begun = tick();
                 // a call takes less than a thread needs to begin, so give the others their chance
                 tokio::task::yield_now().await;
-                let answer = match lock.claim(at, &owner, &options).await.unwrap() {
-                    Claim::Claimed(won) => Answer::Won(won.tick.fence),
-                    Claim::Held(held) => Answer::Held(held.fence),
-                    Claim::Finished(record) => Answer::Finished(record.fence),
-                    other => panic!("{other:?}"),
-                };
+                let answer = Answer::from(&lock.claim(at, &owner, &options).await.unwrap());
                 if round.is_multiple_of(2) {
                     tokio::task::yield_now().await;
                 }
-                note(Event::Returned(thread, answer));
-                let Answer::Won(fence) = answer else { continue };
+                note(begun, Call::Claim, answer);
+                let Answer::Won { fence, .. } = answer else { continue };
                 let is_last = step == 1 || (thread + round).is_multiple_of(3);
-                let (end, settlement) = match is_last {
-                    true => (End::Finish, Settlement::finish([])),
-                    false => (End::Abandon, Settlement::Abandon),
-                };
-                note(Event::Invoked(thread, Call::Settle(fence, end)));
+                let settlement = if is_last { Settlement::finish([]) } else { Settlement::Abandon };
+                let begun = tick();
                 tokio::task::yield_now().await;
-                let answer = match lock.settle(at, fence, &settlement).await.unwrap() {
-                    SettleOutcome::Settled => Answer::Settled,
-                    SettleOutcome::Fenced { fence, .. } => Answer::Fenced(fence),
-                    other => panic!("{other:?}"),
-                };
-                note(Event::Returned(thread, answer));
+                let answer = Answer::from(&lock.settle(at, fence, &settlement).await.unwrap());
+                note(begun, Call::Settle(fence, End::from(&settlement)), answer);
             }
         });
     }
     threads.join_all().await;
-    Arc::into_inner(events).unwrap().into_inner().unwrap()
+    Arc::into_inner(steps).unwrap().into_inner().unwrap()
 }
 
-fn is_linearizable(events: &[Event]) -> bool {
-    let mut tester = LinearizabilityTester::new(Register::Empty);
-    for event in events {
-        match *event {
-            Event::Invoked(thread, call) => tester.on_invoke(thread, call).unwrap(),
-            Event::Returned(thread, answer) => tester.on_return(thread, answer).unwrap(),
-        };
-    }
-    tester.is_consistent()
+/// Whether any two calls were under way at the same time.
+fn is_overlapping(steps: &[Step]) -> bool {
+    let ends = |step: &Step| step.answered.map_or(u64::MAX, |(at, _)| at);
+    steps.iter().enumerate().any(|(number, one)| {
+        steps[..number].iter().any(|other| one.begun < ends(other) && other.begun < ends(one))
+    })
 }
 
 /// How many of `rounds` histories can be explained, and how many had calls that overlapped.
@@ -162,13 +74,9 @@ async fn explained(lock: Arc<dyn CronLock>, rounds: usize) -> (usize, usize) {
     let (mut explained, mut overlapping) = (0, 0);
     for round in 0..rounds {
         let at = first + config.resolution * u32::try_from(round).unwrap();
-        let events = history(&lock, at, round).await;
-        let mut open = 0;
-        overlapping += usize::from(events.iter().any(|event| {
-            open += if matches!(event, Event::Invoked(..)) { 1 } else { -1 };
-            open > 1
-        }));
-        explained += usize::from(is_linearizable(&events));
+        let steps = history(&lock, at, round).await;
+        overlapping += usize::from(is_overlapping(&steps));
+        explained += usize::from(is_linearizable(&steps));
     }
     (explained, overlapping)
 }

@@ -4,6 +4,10 @@
 
 #[path = "../support/broken.rs"]
 mod broken;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
 mod linearizable;
 mod model;
+#[path = "../support/register.rs"]
+mod register;
 mod shedlock;

@@ -10,7 +10,6 @@
 //! | `extend` | `extend`, by a guard that stays the same |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +18,8 @@ use standfast_cron_lock::{
     Claim, ClaimOptions, CronLock, CronLockConfig, CronLockExt, ExtendOutcome, MemoryCronLock,
     Owner, SettleOutcome, TickGuard, TryClaim,
 };
-use tokio::task::JoinSet;
+
+use crate::fuzz::counted;
 
 struct Provider {
     clock: ManualClock,
@@ -124,39 +124,10 @@ async fn a_lock_is_taken_right_after_it_was_unlocked() {
     }
 }
 
-/// Eight threads, two locks, a hundred rounds each, but ten for one: 400 and 310.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fuzz() {
     let locks = ["one", "two"].map(|name| MemoryCronLock::new(name).unwrap());
-    let counters = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
-    let mut threads = JoinSet::new();
-    for thread in 0..8 {
-        let (lock, counter) = (locks[thread % 2].clone(), Arc::clone(&counters[thread % 2]));
-        let rounds = if thread == 7 { 10 } else { 100 };
-        threads.spawn(async move {
-            let config = lock.capabilities().config;
-            let at = config.tick_at(lock.now().await.unwrap());
-            // long, so that it does not run out while the machine is busy
-            let options = ClaimOptions::new(config.max_lease);
-            let owner = Owner::new(format!("thread-{thread}"));
-            let mut round = 0;
-            while round < rounds {
-                let TryClaim::Won(guard) = lock.try_claim(at, &owner, &options).await.unwrap()
-                else {
-                    tokio::task::yield_now().await;
-                    continue;
-                };
-                // not atomic as a whole, on purpose
-                let seen = counter.load(Ordering::Relaxed);
-                tokio::time::sleep(ms(1)).await;
-                counter.store(seen + 1, Ordering::Relaxed);
-                round += 1;
-                unlock(guard).await;
-            }
-        });
-    }
-    threads.join_all().await;
-    assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [400, 310]);
+    assert_eq!(counted(locks).await, [400, 310]);
 }
 
 #[tokio::test]
