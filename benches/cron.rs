@@ -24,6 +24,9 @@ const FINISHED: &str = "claim of a finished tick";
 /// What any script with these keys and arguments costs.
 static NOTHING: Script = Script::new("return 1");
 
+/// Longer than a run.
+const LEASE: Duration = Duration::from_secs(600);
+
 /// Instances, and how often they claim in a second, all together.
 const INSTANCES: u32 = 16;
 const RATE: u32 = 1000;
@@ -48,8 +51,8 @@ fn main() {
 fn rules() -> CronLockConfig {
     let mut rules = CronLockConfig::default();
     rules.resolution = Duration::from_millis(1);
-    rules.max_lease = Duration::from_secs(100);
-    rules.max_late = Duration::from_secs(800);
+    rules.max_lease = LEASE;
+    rules.max_late = Duration::from_secs(300);
     rules.retention = Duration::from_secs(950);
     rules
 }
@@ -63,7 +66,7 @@ fn open(redis: &Redis, namespace: &str) -> RedisCronLock {
 /// Twenty schedules, as an application has them.
 fn options() -> ClaimOptions {
     let schedules = (0..20).map(|number| format!("schedule-{number:02}"));
-    ClaimOptions::new(Duration::from_secs(100)).with_schedules(schedules)
+    ClaimOptions::new(LEASE).with_schedules(schedules)
 }
 
 /// One instance on one connection.
@@ -81,7 +84,7 @@ impl Stand {
         let redis = Redis::from_url(&server.url()).expect("it is a URL");
         let lock = open(&redis, namespace);
         let now = lock.now().await.expect(SERVER);
-        let next = lock.capabilities().config.tick_at(now) - Duration::from_secs(600);
+        let next = lock.capabilities().config.tick_at(now) - Duration::from_secs(200);
         Self { redis, lock, owner: Owner::new("bench"), options: options(), next }
     }
 
@@ -274,7 +277,7 @@ fn memory(bench: &Bench, server: &RedisServer) {
         server.clear();
         let mut stand = runtime.block_on(Stand::open(server, "memory"));
         let ids: Vec<_> = stand.options.schedules.iter().take(schedules).cloned().collect();
-        stand.options = ClaimOptions::new(Duration::from_secs(100)).with_schedules(ids);
+        stand.options = ClaimOptions::new(LEASE).with_schedules(ids);
         // the scripts are there before
         runtime.block_on(stand.finished());
         let before = server.usage().memory;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use standfast_core::{Clock, SystemClock};
+use standfast_core::{Clock, Fence, SystemClock};
 use standfast_cron_lock::{
     ClaimOptions, CronLock, CronLockConfig, MemoryCronLock, Owner, Settlement,
 };
@@ -103,4 +103,44 @@ async fn two_winners_are_not_linearizable() {
         let (explained, _) = explained(Arc::new(lock), 50).await;
         assert!(explained < 50, "{fault:?}");
     }
+}
+
+/// Calls one after the other: each begins when the one before was answered.
+fn in_order(calls: &[(Call, Option<Answer>)]) -> Vec<Step> {
+    let steps = calls.iter().enumerate().map(|(number, (call, answer))| {
+        let begun = 2 * u64::try_from(number).unwrap();
+        Step { begun, call: *call, answered: answer.map(|answer| (begun + 1, answer)) }
+    });
+    steps.collect()
+}
+
+fn won(fence: u64, at: i64, until: i64) -> (Call, Option<Answer>) {
+    let [at, until] = [at, until].map(|second| DateTime::from_timestamp(second, 0).unwrap());
+    (Call::Claim, Some(Answer::Won { fence: Fence::new(fence), at, until }))
+}
+
+#[test]
+fn a_takeover_is_explained_only_when_the_lease_was_over() {
+    let end = |fence, answer| (Call::Settle(Fence::new(fence), End::Finish), Some(answer));
+    assert!(is_linearizable(&in_order(&[won(1, 0, 10), won(2, 10, 20)])));
+    assert!(!is_linearizable(&in_order(&[won(1, 0, 10), won(2, 9, 20)])));
+    assert!(!is_linearizable(&in_order(&[won(2, 0, 10), won(1, 10, 20)])), "fences rise");
+    let (settled, fenced) = (Answer::Settled, Answer::Fenced(Fence::new(2)));
+    let taken = [won(1, 0, 10), won(2, 10, 20)];
+    assert!(is_linearizable(&in_order(&[taken[0], taken[1], end(1, fenced), end(2, settled)])));
+    assert!(!is_linearizable(&in_order(&[taken[0], taken[1], end(1, settled)])));
+    assert!(!is_linearizable(&in_order(&[won(1, 0, 10), end(1, settled), won(2, 10, 20)])));
+}
+
+#[test]
+fn a_call_of_which_nobody_knows_may_have_taken_effect_or_not() {
+    let (lost, held) = ((Call::Claim, None), (Call::Claim, Some(Answer::Held(Fence::new(5)))));
+    assert!(is_linearizable(&in_order(&[lost, held])));
+    assert!(!is_linearizable(&in_order(&[held])));
+    assert!(is_linearizable(&in_order(&[lost, won(7, 3, 13)])));
+    assert!(!is_linearizable(&in_order(&[lost, held, won(5, 3, 13)])), "another grant");
+    let lost_end = (Call::Settle(Fence::new(1), End::Finish), None);
+    let finished = (Call::Claim, Some(Answer::Finished(Fence::new(1), None)));
+    assert!(is_linearizable(&in_order(&[won(1, 0, 10), lost_end, finished])));
+    assert!(!is_linearizable(&in_order(&[won(1, 0, 10), finished])));
 }

@@ -16,7 +16,7 @@ use standfast_cron_lock::{
 use super::recording::Recording;
 
 /// The distance between ticks.
-pub(super) const RESOLUTION: Duration = Duration::from_millis(300);
+pub(super) const RESOLUTION: Duration = Duration::from_millis(400);
 
 pub(super) fn rules() -> CronLockConfig {
     let mut rules = CronLockConfig::default();
