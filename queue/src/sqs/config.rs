@@ -25,6 +25,10 @@ pub struct SqsConfig {
     /// which is the limit of the service since August 2025. The queue's `MaximumMessageSize` must
     /// be as large.
     pub max_message: usize,
+    /// How often a message is received, whatever became of it, before whoever receives it once more
+    /// moves it to the dead letters and reports it; 40 by default. More than the retries of the
+    /// worker, which knows the reason, and less than the redrive policy, which tells nobody.
+    pub max_receives: u32,
     /// How long a request may take on top of what it is asked to wait; 10 seconds by default.
     pub call_timeout: Duration,
     /// The most receives that wait at a time, while there is work for them; 8 by default. Without
@@ -44,6 +48,7 @@ impl Default for SqsConfig {
     fn default() -> Self {
         Self {
             max_message: 1024 * 1024,
+            max_receives: 40,
             call_timeout: Duration::from_secs(10),
             receivers: 8,
             foreign_kind: Cow::Borrowed("foreign"),

@@ -142,9 +142,7 @@ impl Failure {
         });
         let kind = match error {
             _ if text.contains("redentials") => ErrorKind::Denied,
-            _ if text.contains("MissingRegion") || text.contains("region must be set") => {
-                ErrorKind::Invalid
-            }
+            _ if text.contains("Missing Region") => ErrorKind::Invalid,
             SdkError::ConstructionFailure(_) => ErrorKind::Invalid,
             SdkError::TimeoutError(_) if !changes => ErrorKind::Timeout,
             _ if changes && !refused => ErrorKind::OutcomeUnknown,

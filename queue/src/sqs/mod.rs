@@ -63,9 +63,9 @@ const MAX_FIFO_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// - [x] what other senders send is a delivery like any other
 /// - [x] any delay: over 15 minutes a message hops, without counting an attempt
 /// - [x] [every request is counted](SqsMeter); a batch of ten is one
-/// - [ ] every receive counts as an attempt, whatever became of it; a message that was received as
-///   often as the redrive policy says is moved to the dead letters by the service, unreported.
-///   Set that higher than the retries of the worker, which says why a job died
+/// - [ ] every receive counts as an attempt, whatever became of it: retries and crashes share one
+///   budget, [`max_receives`](SqsConfig::max_receives). The redrive policy of the queue, set
+///   higher, is the last resort: what the service moves is reported to nobody
 /// - [ ] a stale receipt is refused by this process; between its check and the service's answer
 ///   another worker may have got the message, and a standard queue may then delete it. FIFO queues
 ///   refuse by themselves

@@ -14,7 +14,8 @@ use super::error::Failure;
 use super::held::{self, Held, LONGEST};
 use super::meter::Api;
 use super::send::{MAX_BATCH, Outgoing, run_of};
-use super::wire::{self, Incoming, Note};
+use super::wire::{self, Dead, Incoming, Note};
+use crate::dead::DeadLetter;
 use crate::delivery::{Batch, ReceiveOptions, Received};
 use crate::receipt::Receipt;
 
@@ -32,11 +33,20 @@ const HOP_TRIES: u32 = 4;
 
 /// What one look at the queue brought.
 struct Look {
-    deliveries: Vec<Received>,
+    batch: Batch,
     /// As many as were asked for.
     full: bool,
     /// Nothing, not even what is not for the caller.
     empty: bool,
+}
+
+/// What a receive brought, by what is done with it.
+#[derive(Default)]
+struct Sorted {
+    found: Vec<(Incoming, Held)>,
+    /// Received too often.
+    spent: Vec<Incoming>,
+    later: Vec<Later>,
 }
 
 /// What a receive brought that is not to be delivered now.
@@ -60,8 +70,8 @@ impl SqsQueue {
                 let look = self.look(max, options.lease, Duration::ZERO).await?;
                 // what was kept back is now out of the way of the rest
                 let over = look.empty || SystemClock.instant() >= patience;
-                if over || !look.deliveries.is_empty() {
-                    return Ok(Batch { deliveries: look.deliveries, ..Batch::default() });
+                if over || !look.batch.is_empty() {
+                    return Ok(look.batch);
                 }
             }
         }
@@ -84,8 +94,8 @@ impl SqsQueue {
             } else {
                 drop(turn);
             }
-            if !look.deliveries.is_empty() || SystemClock.instant() >= deadline {
-                return Ok(Batch { deliveries: look.deliveries, ..Batch::default() });
+            if !look.batch.is_empty() || SystemClock.instant() >= deadline {
+                return Ok(look.batch);
             }
         }
     }
@@ -99,36 +109,38 @@ impl SqsQueue {
         tokio::spawn(async move {
             let era = queue.era();
             let asked_at = SystemClock.instant();
-            let (messages, asked_at) = match queue.ask(max, lease, wait, asked_at).await {
-                Ok(found) => found,
+            let messages = match queue.ask(max, lease, wait).await {
+                Ok(messages) => messages,
                 // nobody waits for the error any more, or gets it now
                 Err(failure) => return drop(tell.send(Err(failure.error))),
             };
             let full = messages.len() >= max;
             let empty = messages.is_empty();
-            let (found, later) = queue.sort(messages, asked_at, lease, era);
+            let Sorted { found, spent, later } = queue.sort(messages, asked_at, lease, era);
+            let dead = queue.bury(spent).await;
             let deliveries = queue.fresh_leases(found, asked_at, lease).await;
-            if let Err(Ok(look)) = tell.send(Ok(Look { deliveries, full, empty })) {
-                queue.give_back(look.deliveries).await;
+            let batch = Batch { deliveries, dead, ..Batch::default() };
+            if let Err(Ok(look)) = tell.send(Ok(Look { batch, full, empty })) {
+                queue.give_back(look.batch.deliveries).await;
             }
             queue.see_to(later).await;
         });
         // the task only ends without an answer when the runtime does
-        told.await.unwrap_or_else(|_| Ok(Look { deliveries: Vec::new(), full: false, empty: true }))
+        told.await
+            .unwrap_or_else(|_| Ok(Look { batch: Batch::default(), full: false, empty: true }))
     }
 
-    /// The messages that are there, and from when their leases run at the earliest. A FIFO queue
-    /// gives several of one group at once, although only the first may be worked on: it is asked for
-    /// one at a time, by several requests while there are messages.
+    /// The messages that are there. A FIFO queue gives several of one group at once, although only
+    /// the first may be worked on: it is asked for one at a time, by several requests while there
+    /// are messages.
     async fn ask(
         &self,
         max: usize,
         lease: Duration,
         wait: Duration,
-        asked_at: Instant,
-    ) -> Result<(Vec<Message>, Instant), Failure> {
+    ) -> Result<Vec<Message>, Failure> {
         if !self.0.fifo {
-            return Ok((self.request(&self.0.url, max, lease, wait).await?, asked_at));
+            return self.request(&self.0.url, max, lease, wait).await;
         }
         let mut messages = self.request(&self.0.url, 1, lease, wait).await?;
         let mut others = 1;
@@ -147,7 +159,7 @@ impl SqsQueue {
             }
             others *= 2;
         }
-        Ok((messages, asked_at))
+        Ok(messages)
     }
 
     /// One request for messages.
@@ -180,14 +192,8 @@ impl SqsQueue {
     }
 
     /// Tells what is to be delivered from what is not.
-    fn sort(
-        &self,
-        messages: Vec<Message>,
-        asked_at: Instant,
-        lease: Duration,
-        era: u64,
-    ) -> (Vec<(Incoming, Held)>, Vec<Later>) {
-        let (mut found, mut later) = (Vec::new(), Vec::new());
+    fn sort(&self, messages: Vec<Message>, asked_at: Instant, lease: Duration, era: u64) -> Sorted {
+        let mut sorted = Sorted::default();
         for message in messages {
             let meta = wire::meta(&message);
             self.learn_time(&meta);
@@ -201,20 +207,68 @@ impl SqsQueue {
                     } else {
                         tracing::error!(id, %error, "a message that cannot be read is put aside");
                     }
-                    later.push(Later::Unread(handle, aside));
+                    sorted.later.push(Later::Unread(handle, aside));
                     continue;
                 }
             };
             if let Some(left) = self.early(&incoming) {
-                later.push(Later::Early(incoming, left));
+                sorted.later.push(Later::Early(incoming, left));
                 continue;
             }
             let numbers = numbers(&incoming, self.0.fifo);
+            if numbers.0 > self.0.config.max_receives {
+                sorted.spent.push(incoming);
+                continue;
+            }
             let until = held::end(asked_at, lease);
             let held = Held::new(incoming.clone(), numbers, asked_at, until, era);
-            found.push((incoming, held));
+            sorted.found.push((incoming, held));
         }
-        (found, later)
+        sorted
+    }
+
+    /// Moves what was received too often to the dead letters: only that ends a message which takes
+    /// its workers down, since they never get to say so. A process that dies between storing a
+    /// letter and deleting the message leaves both, and the next receiver reports it again.
+    async fn bury(&self, spent: Vec<Incoming>) -> Vec<DeadLetter> {
+        let letters: Vec<_> = spent
+            .iter()
+            .map(|incoming| {
+                let (attempts, deliveries) = numbers(incoming, self.0.fifo);
+                let (attempts, deliveries) = (attempts - 1, deliveries - 1);
+                let reason = DeadLetter::CRASHED.to_owned();
+                let group = incoming.meta.group.clone();
+                self.letter(incoming, Dead { reason, attempts, deliveries, group })
+            })
+            .collect();
+        let stored = self.store(OPERATION, &self.0.dead_url, &letters).await;
+        let (mut handles, mut dead) = (Vec::new(), Vec::new());
+        for (incoming, stored) in spent.into_iter().zip(stored) {
+            match stored {
+                Ok(()) => {
+                    let (attempts, deliveries) = numbers(&incoming, self.0.fifo);
+                    let died_at = self.time();
+                    let letter = DeadLetter::new(
+                        Arc::clone(&incoming.envelope),
+                        DeadLetter::CRASHED,
+                        died_at,
+                    );
+                    let due_at = incoming.due_at();
+                    let (attempts, deliveries) = (attempts - 1, deliveries - 1);
+                    dead.push(DeadLetter { attempts, deliveries, due_at, ..letter });
+                    handles.push(incoming.meta.handle);
+                }
+                Err(failure) => {
+                    tracing::warn!(error = %failure.error, "a spent message comes back once more");
+                }
+            }
+        }
+        for failure in
+            self.delete(OPERATION, &self.0.url, &handles).await.into_iter().flat_map(Result::err)
+        {
+            tracing::warn!(error = %failure.error, "a dead letter will be there twice");
+        }
+        dead
     }
 
     /// How long a message must still wait. By the service's clock alone, as far as it tells the

@@ -124,7 +124,7 @@ impl SqsQueue {
     }
 
     /// A dead letter, which is in nobody's way: each is a group of its own.
-    fn letter(&self, incoming: &wire::Incoming, mut dead: Dead) -> Outgoing {
+    pub(super) fn letter(&self, incoming: &wire::Incoming, mut dead: Dead) -> Outgoing {
         let envelope = &incoming.envelope;
         let bare = wire::encode(envelope, Note::default());
         let wire = loop {

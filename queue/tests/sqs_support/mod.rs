@@ -96,7 +96,9 @@ impl SqsHarness {
     }
 
     fn open(&self, queues: SqsQueues) -> Arc<dyn Queue> {
-        let queue: Arc<dyn Queue> = Arc::new(self.service.open(&queues, config()));
+        let mut config = config();
+        config.max_receives = u32::MAX; // the redrive policy is the budget of the cases
+        let queue: Arc<dyn Queue> = Arc::new(self.service.open(&queues, config));
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id(&queue), queues);
         queue
     }
