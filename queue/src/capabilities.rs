@@ -33,8 +33,16 @@ pub struct QueueCapabilities {
     pub dedupe: bool,
     /// Whether a dedupe window can be chosen; otherwise it is the backend's own (Q7).
     pub dedupe_window: Option<Duration>,
+    /// Whether a message refused as a duplicate is told from one that was sent, and of which it is
+    /// one (Q7). Otherwise both are `Sent`: give both the same handle, derived from the key.
+    pub tells_duplicates: bool,
     /// Whether a send repeated with the same id is one message (Q8).
     pub idempotent_send: bool,
+    /// How long an id stays taken after its send whatever becomes of the message, where that is so:
+    /// until then a message of the same id is not stored, and later it is another message (Q8).
+    pub id_window: Option<Duration>,
+    /// The longest delay of a send, where that is bounded; longer ones are `Unsupported` (Q6).
+    pub max_delay: Option<Duration>,
     /// Whether priorities are kept (Q9); otherwise all messages are alike.
     pub priorities: bool,
     /// Whether groups are kept in order (Q10).
@@ -68,7 +76,10 @@ impl QueueCapabilities {
             counts_crashes: true,
             dedupe: true,
             dedupe_window: None,
+            tells_duplicates: true,
             idempotent_send: true,
+            id_window: None,
+            max_delay: None,
             priorities: true,
             groups: true,
             exact_stats: true,

@@ -18,6 +18,8 @@ mod receipt;
 #[cfg(feature = "redis")]
 mod redis;
 mod reply;
+#[cfg(feature = "sqs")]
+mod sqs;
 pub mod status;
 #[cfg(feature = "subprocess")]
 pub mod subprocess;
@@ -44,6 +46,10 @@ pub use receipt::{DeliveryToken, Receipt};
 #[cfg(feature = "redis")]
 pub use redis::{RedisQueue, RedisQueueConfig};
 pub use reply::{Answering, Asking, ReplyQueue, ReplyStatuses, ReplyStore};
+#[cfg(feature = "sqs")]
+pub use sqs::{
+    Drift, MoveTask, SqsAdmin, SqsConfig, SqsMeter, SqsQueue, SqsQueueSpec, SqsQueues, SqsUsage,
+};
 pub use status::{
     Advance, CancelOutcome, JobFailure, JobState, JobStatus, MemoryStatusConfig, MemoryStatusStore,
     Progress, StatusCapabilities, StatusStore, StatusUpdate,

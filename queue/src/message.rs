@@ -169,6 +169,11 @@ impl OutgoingMessage {
             (self.group.is_some(), capabilities.groups, "groups"),
             (self.dedupe.is_some(), capabilities.dedupe, "dedupe keys"),
             (self.drop_after.is_some(), capabilities.drop_after, "drop_after"),
+            (
+                capabilities.max_delay.is_some_and(|most| self.delay > most),
+                false,
+                "delays that long",
+            ),
         ];
         match wants.into_iter().find(|(wanted, has, _)| *wanted && !has) {
             Some((_, _, what)) => Err(error(ErrorKind::Unsupported).with_detail(what)),

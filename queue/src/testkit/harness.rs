@@ -93,6 +93,12 @@ pub trait QueueHarness: Send + Sync + 'static {
         span <= 20 * self.unit()
     }
 
+    /// How many messages the cases of Q15 let lie about; fewer where it is a stand-in of the
+    /// service that would be measured and not the backend.
+    fn many(&self) -> usize {
+        10_000
+    }
+
     /// How soon, in real time, a receive that waits returns once there is something for it (Q12):
     /// 10 ms, times what a noisy machine adds.
     fn wake_bound(&self) -> Duration {

@@ -170,9 +170,10 @@ pub(crate) async fn a_purged_queue_goes_on(h: &dyn QueueHarness) {
     let queue = fresh(h).await;
     let sent = message("a");
     for _ in 0..3 {
-        put_all(&queue, &[super::kit::again(&sent), message("b").delay(2 * h.unit())]).await;
+        let again = || super::kit::once_more(&queue, &sent);
+        put_all(&queue, &[again(), message("b").delay(2 * h.unit())]).await;
         queue.purge().await.expect("the queue purges");
-        put(&queue, super::kit::again(&sent)).await;
+        put(&queue, again()).await;
         let received = take(&queue, 2 * h.unit()).await;
         assert_eq!((received.attempt, received.crashes), (1, 0), "nothing of before counts");
         h.pass_time(4 * h.unit()).await;

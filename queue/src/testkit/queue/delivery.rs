@@ -200,6 +200,9 @@ pub(crate) async fn an_id_is_free_once_its_message_is_gone(h: &dyn QueueHarness)
     let first = message("a");
     for round in 0..3 {
         put(&queue, again(&first)).await;
+        if round > 0 && queue.capabilities().id_window.is_some() {
+            return assert_nothing(&queue).await; // its id is taken still, as the backend declares
+        }
         let received = take(&queue, LONG).await;
         assert_eq!(received.attempt, 1, "round {round} begins anew");
         ack(&queue, &received).await;

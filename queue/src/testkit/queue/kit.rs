@@ -34,6 +34,17 @@ pub(super) fn again(message: &OutgoingMessage) -> OutgoingMessage {
     message.clone()
 }
 
+/// The same message once it is gone; or, where its id stays taken for longer than a case lasts,
+/// another one like it.
+pub(super) fn once_more(queue: &dyn Queue, message: &OutgoingMessage) -> OutgoingMessage {
+    let mut message = message.clone();
+    if queue.capabilities().id_window.is_some() {
+        let envelope = (*message.envelope).clone().with_id(JobId::random());
+        message.envelope = Arc::new(envelope);
+    }
+    message
+}
+
 /// The id of a message that is to be sent.
 pub(super) fn id(message: &OutgoingMessage) -> JobId {
     message.envelope.id
