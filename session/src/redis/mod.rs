@@ -19,8 +19,9 @@
 //! element after its length, 4 bytes). A capital letter instead means that 8 bytes before the
 //! payload say until when the field is there: Redis 7.0 has no time to live for fields.
 //!
-//! The key's time to live is the session's own; the record decides to the microsecond. A hash
-//! without `~` is no session, and one of a higher layout is left untouched.
+//! The record decides to the microsecond when a session ends. The key lives as long, and up to a
+//! sixteenth of the idle timeout longer, so that not every commit has to renew its time to live. A
+//! hash without `~` is no session, and one of a higher layout is left untouched.
 //!
 //! `standfast:1:session-index:{<namespace>.<hash of the principal>}` is a sorted set: the sessions
 //! of a principal, scored by when each was announced. See `index.rs` for how the two agree.
@@ -191,7 +192,7 @@ impl RedisSessionHandler {
     fn step(&self, script: &'static Script, operation: &'static str, access: &Access) -> Request {
         let mut request =
             script.on(operation, &[self.key(access.session())]).durability(self.config.durability);
-        codec::push_access(&mut request, access, &self.config.limits);
+        codec::push_access(&mut request, access);
         request
     }
 
@@ -203,6 +204,7 @@ impl RedisSessionHandler {
         patch: &Patch,
     ) -> Result<Answer> {
         let mut request = self.step(&COMMIT, operation, access);
+        codec::push_limits(&mut request, &self.config.limits, patch);
         codec::push_patch(&mut request, patch);
         if patch.is_empty() {
             request = request.repeatable();
@@ -223,7 +225,7 @@ impl RedisSessionHandler {
         let mut request =
             CREATE.on(OPERATION, &[self.key(session)]).durability(self.config.durability);
         request.push(verifier.to_bytes());
-        codec::push_limits(&mut request, &self.config.limits);
+        codec::push_limits(&mut request, &self.config.limits, &init.patch);
         request.push(codec::micros(init.timeouts.idle));
         request.push(codec::micros(init.timeouts.absolute));
         request.push(init.principal.as_deref().unwrap_or_default());
@@ -354,6 +356,7 @@ impl SessionHandler for RedisSessionHandler {
                 _ => String::new(),
             };
             let mut request = self.step(&ROTATE, OPERATION, access).repeatable();
+            codec::push_limits(&mut request, &self.config.limits, patch);
             request.push(rotation.verifier.to_bytes());
             request.push(&grace).push(change).push(principal).push(holds);
             codec::push_patch(&mut request, patch);
