@@ -196,11 +196,13 @@ impl History {
         let mut answered = BTreeSet::new();
         for (at, event) in self.0.iter().enumerate() {
             match event {
-                Event::Invoked(thread, _) => drop(last.insert(*thread, at)),
-                Event::Returned(thread, _) => {
-                    drop(last.remove(thread).map(|it| answered.insert(it)))
+                Event::Invoked(thread, _) => {
+                    last.insert(*thread, at);
                 }
-                Event::Failed(thread) => drop(last.remove(thread)),
+                Event::Returned(thread, _) => answered.extend(last.remove(thread)),
+                Event::Failed(thread) => {
+                    last.remove(thread);
+                }
             }
         }
         let versions = self.0.iter().filter_map(|event| match event {

@@ -36,6 +36,7 @@ pub(crate) struct Explained {
 struct Process {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
+    is_killed: bool,
 }
 
 impl Process {
@@ -51,7 +52,7 @@ impl Process {
         }
         let mut child = command.spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, said };
+        let mut process = Self { child, said, is_killed: false };
         process.is_done();
         process
     }
@@ -72,7 +73,8 @@ impl Process {
         self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
+        self.is_killed |= signal == Signal::KILL;
         // it has not been waited for, so this can hit no other process
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
     }
@@ -131,7 +133,8 @@ pub(crate) async fn explained(
             let url = url.to_owned();
             move || {
                 for process in &mut processes {
-                    if !process.is_done() {
+                    // one that is killed may have been done before
+                    if !process.is_done() || process.is_killed {
                         *process = Process::start(&url, is_broken);
                     }
                 }
