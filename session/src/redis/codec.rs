@@ -254,9 +254,10 @@ pub(super) fn read_session(
     access: &Access,
     operation: &'static str,
 ) -> Result<Loaded> {
-    let [clock, all] = reply.into_fields(operation)?;
-    let now = now(clock, operation)?;
-    let mut all = all.into_array(operation)?.into_iter();
+    let mut all = reply.into_array(operation)?;
+    let clock = all.split_off(all.len().saturating_sub(2));
+    let now = now(Reply::Array(clock), operation)?;
+    let mut all = all.into_iter();
     let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
     let mut raw = Vec::with_capacity(all.len() / 2);
     if all.len() == 0 {
@@ -417,9 +418,8 @@ mod tests {
                 }
             }
             let time = [&b"1800000000"[..], &b"17"[..]].map(|part| Reply::Bytes(part.to_vec()));
-            let words = words.into_iter().map(Reply::Bytes).collect();
-            let reply = Reply::Array(vec![Reply::Array(time.to_vec()), Reply::Array(words)]);
-            match read_session(reply, &visitor, "test") {
+            let words = words.into_iter().map(Reply::Bytes).chain(time).collect();
+            match read_session(Reply::Array(words), &visitor, "test") {
                 Ok(Loaded::Found(_)) => found += 1,
                 Ok(_) => {}
                 Err(error) => {
