@@ -130,7 +130,9 @@ fn trips(bench: &mut Bench) {
             let new = token.renewed();
             match kind {
                 "read" => {}
-                "start" => drop(begin(&handler).await),
+                "start" => {
+                    begin(&handler).await;
+                }
                 "logout of somebody" => {
                     let _ = handler.destroy(&visitor).await.expect(SERVER);
                 }
