@@ -123,8 +123,9 @@ impl Default for RedisSessionConfig {
 ///   one script. Between announcing a session in somebody's list and making it theirs: the list
 ///   has an entry too many, which shows nowhere and goes by itself.
 /// - The reply: reads, touches, rotations, logouts and new sessions are asked for again, and are
-///   answered as the first time. A commit ends as `OutcomeUnknown`, because increments would count
-///   twice; one that changes nothing is repeated.
+///   answered as the first time; a logout, even where another one was faster: both are told that they
+///   ended the session. A commit ends as `OutcomeUnknown`, because increments would count twice; one
+///   that changes nothing is repeated.
 /// - The server: what it had on disk is there when it is back; calls fail as `Unavailable` until
 ///   then. With an empty memory all sessions are gone, and none comes back. What an asynchronous
 ///   failover loses is lost, unless the configuration asks for [`Durability::Replicated`].

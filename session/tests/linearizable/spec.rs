@@ -149,11 +149,13 @@ impl SequentialSpec for Session {
         }
         match (call, answer) {
             (_, Answer::Gone) => self.has_ended,
-            _ if self.has_ended => false,
+            // a logout that is repeated, because its answer was lost, cannot know that another one
+            // was faster: it is told that it ended the session
             (Call::Destroy, Answer::Destroyed) => {
                 self.has_ended = true;
                 true
             }
+            _ if self.has_ended => false,
             (Call::Load, Answer::Found { version, fields }) => {
                 let is_now = match self.is_whole {
                     true => *version == self.version,
