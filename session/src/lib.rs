@@ -12,6 +12,8 @@ mod init;
 mod key;
 mod limits;
 mod memory;
+#[cfg(all(test, any(feature = "postgres", feature = "redis", feature = "tower")))]
+mod noise;
 mod outcome;
 mod patch;
 #[cfg(feature = "postgres")]

@@ -10,10 +10,15 @@ pub(super) fn failed(operation: &'static str) -> impl FnOnce(Sql) -> Error {
     move |error| of(operation, error)
 }
 
-/// An error of the commit itself: it may have happened.
+/// An error of the commit itself: it may have happened, also where a server that shuts down or
+/// crashes says so while it commits.
 pub(super) fn unsure(operation: &'static str) -> impl FnOnce(Sql) -> Error {
     move |error| match error {
-        Sql::Database(_) => of(operation, error),
+        Sql::Database(ref refused)
+            if !refused.code().is_some_and(|code| code.starts_with("57P")) =>
+        {
+            of(operation, error)
+        }
         other => Error::new(ErrorKind::OutcomeUnknown, BACKEND, operation)
             .with_detail("the connection ended during the commit")
             .with_source(other),

@@ -545,3 +545,44 @@ impl fmt::Debug for PostgresSessionHandler {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::FieldValue;
+    use crate::noise::{Noise, rounds};
+
+    #[test]
+    fn whatever_bytes_are_stored_reading_them_ends() {
+        let mut noise = Noise::new(5);
+        let field = |value| Field::new(value, 3);
+        let name = |name| FieldName::from_stored(name).unwrap();
+        let fields = BTreeMap::from([
+            (name("cart"), field(FieldValue::Bytes("tea".into()))),
+            (name("n"), field(FieldValue::Counter(-1))),
+            (name("seen"), field(FieldValue::List(vec!["a".into(), "".into()]))),
+        ]);
+        let good = pack(&fields);
+        assert_eq!(unpack(&good).unwrap(), fields);
+        let (mut read, mut all) = (0, 0);
+        for _ in rounds(100_000) {
+            let mut packed = good.clone();
+            for _ in 0..noise.below(4) {
+                let at = noise.below(packed.len().max(1) as u64) as usize;
+                match noise.below(3) {
+                    0 => packed.truncate(at),
+                    1 => packed.insert(at, noise.byte()),
+                    _ => {
+                        if let Some(byte) = packed.get_mut(at) {
+                            *byte = noise.byte();
+                        }
+                    }
+                }
+            }
+            read += u64::from(unpack(&packed).is_some());
+            all += 1;
+        }
+        println!("{all} rows, {read} of them readable");
+        assert!((all / 20..all - all / 20).contains(&read), "{read} of {all}: both happen");
+    }
+}

@@ -19,8 +19,9 @@
 //! element after its length, 4 bytes). A capital letter instead means that 8 bytes before the
 //! payload say until when the field is there: Redis 7.0 has no time to live for fields.
 //!
-//! The key's time to live is the session's own; the record decides to the microsecond. A hash
-//! without `~` is no session, and one of a higher layout is left untouched.
+//! The record decides to the microsecond when a session ends. The key lives as long, and up to a
+//! sixteenth of the idle timeout longer, so that not every commit has to renew its time to live. A
+//! hash without `~` is no session, and one of a higher layout is left untouched.
 //!
 //! `standfast:1:session-index:{<namespace>.<hash of the principal>}` is a sorted set: the sessions
 //! of a principal, scored by when each was announced. See `index.rs` for how the two agree.
@@ -122,8 +123,9 @@ impl Default for RedisSessionConfig {
 ///   one script. Between announcing a session in somebody's list and making it theirs: the list
 ///   has an entry too many, which shows nowhere and goes by itself.
 /// - The reply: reads, touches, rotations, logouts and new sessions are asked for again, and are
-///   answered as the first time. A commit ends as `OutcomeUnknown`, because increments would count
-///   twice; one that changes nothing is repeated.
+///   answered as the first time; a logout, even where another one was faster: both are told that they
+///   ended the session. A commit ends as `OutcomeUnknown`, because increments would count twice; one
+///   that changes nothing is repeated.
 /// - The server: what it had on disk is there when it is back; calls fail as `Unavailable` until
 ///   then. With an empty memory all sessions are gone, and none comes back. What an asynchronous
 ///   failover loses is lost, unless the configuration asks for [`Durability::Replicated`].
@@ -191,7 +193,7 @@ impl RedisSessionHandler {
     fn step(&self, script: &'static Script, operation: &'static str, access: &Access) -> Request {
         let mut request =
             script.on(operation, &[self.key(access.session())]).durability(self.config.durability);
-        codec::push_access(&mut request, access, &self.config.limits);
+        codec::push_access(&mut request, access);
         request
     }
 
@@ -203,6 +205,7 @@ impl RedisSessionHandler {
         patch: &Patch,
     ) -> Result<Answer> {
         let mut request = self.step(&COMMIT, operation, access);
+        codec::push_limits(&mut request, &self.config.limits, patch);
         codec::push_patch(&mut request, patch);
         if patch.is_empty() {
             request = request.repeatable();
@@ -223,7 +226,7 @@ impl RedisSessionHandler {
         let mut request =
             CREATE.on(OPERATION, &[self.key(session)]).durability(self.config.durability);
         request.push(verifier.to_bytes());
-        codec::push_limits(&mut request, &self.config.limits);
+        codec::push_limits(&mut request, &self.config.limits, &init.patch);
         request.push(codec::micros(init.timeouts.idle));
         request.push(codec::micros(init.timeouts.absolute));
         request.push(init.principal.as_deref().unwrap_or_default());
@@ -354,6 +357,7 @@ impl SessionHandler for RedisSessionHandler {
                 _ => String::new(),
             };
             let mut request = self.step(&ROTATE, OPERATION, access).repeatable();
+            codec::push_limits(&mut request, &self.config.limits, patch);
             request.push(rotation.verifier.to_bytes());
             request.push(&grace).push(change).push(principal).push(holds);
             codec::push_patch(&mut request, patch);

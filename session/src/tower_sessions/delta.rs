@@ -102,6 +102,10 @@ impl Adapter {
         Ok(Some(Content { data, expiry }))
     }
 
+    pub(super) fn access(&self, id: i128) -> Access {
+        Access::bearer(&token(id))
+    }
+
     pub(super) async fn delete(&self, id: i128) -> Result<()> {
         // gone, or somebody else's under this reference: there is nothing of ours either way
         let _ = self.handler.destroy(&Access::bearer(&token(id))).await?;

@@ -4,7 +4,8 @@
 //!
 //! tower-sessions saves whole records. What a record was when it was loaded is remembered in a
 //! reserved entry of its data, `__standfast`, so a save sends what the request has changed and
-//! leaves the rest alone. On one key the last save counts, as ever: merging needs typed keys.
+//! leaves the rest alone. On one key the last save counts, as ever: what has to merge is a
+//! [`Key`](crate::Key), written through the handler by the `access` of the store.
 //!
 //! - `clear()` takes the entry away, and then a save replaces everything.
 //! - A save, like every write, never brings a session back that has ended: it is an error.
@@ -30,6 +31,7 @@ macro_rules! adapter {
             use super::delta::{Adapter, Content};
             use crate::handler::SessionHandler;
             use crate::init::Timeouts;
+            use crate::token::Access;
 
             /// The sessions of tower-sessions in a [`SessionHandler`]. See the
             /// [module](super) for what it keeps.
@@ -50,6 +52,33 @@ macro_rules! adapter {
                 /// Sessions in `handler`, for at most 15 days without a write and 400 at all.
                 pub fn new(handler: impl SessionHandler) -> Self {
                     Self(Adapter::new(handler))
+                }
+
+                /// The way to the session of `id` for whoever has the handler: counters and fields
+                /// that compare live beside the record of tower-sessions, in the same session.
+                ///
+                /// They are there from the first save of the record on, and end with it. Names that
+                /// begin with `k.` or `h.`, and `expiry`, are the record's. `cycle_id` begins a
+                /// session of its own, without them.
+                ///
+                /// ```
+                /// use standfast_session::{Key, MemorySessionHandler, SessionHandlerExt, UpdateOutcome};
+                #[doc = concat!("use standfast_session::tower_sessions::", stringify!($module), "::TowerSessionStore;")]
+                #[doc = concat!("use ", stringify!($core), "::session::Id;")]
+                ///
+                /// const CART: Key<Vec<String>> = Key::cas("cart");
+                ///
+                /// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_core::Result<()> {
+                /// let handler = MemorySessionHandler::new();
+                /// let store = TowerSessionStore::new(handler.clone());
+                /// // of a session that tower-sessions has saved, it is `session.id()`
+                /// let access = store.access(&Id::default());
+                /// let bought = handler.update(&access, &CART, |cart| cart.push("tea".into())).await?;
+                /// assert_eq!(bought, UpdateOutcome::Gone);
+                /// # Ok(()) }
+                /// ```
+                pub fn access(&self, id: &Id) -> Access {
+                    self.0.access(id.0)
                 }
 
                 /// The same, for at most this long, whatever their records say.

@@ -121,3 +121,38 @@ async fn an_eager_layer_puts_verified_references_only_where_others_look() {
     assert_eq!(seen(&SessionToken::random()).await, "");
     assert_eq!(ask(server, "/", b"").await.body, "");
 }
+
+/// With a public URL of http, what real clients do: the cookie comes back to the same host, and
+/// whoever keeps it knows that scripts must not see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_keeps_the_cookie_of_an_http_url() {
+    use std::io::Write as _;
+
+    let curl = || tokio::process::Command::new("curl");
+    if curl().arg("--version").output().await.is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: curl_keeps_the_cookie needs curl");
+        return;
+    }
+    let server = serve(Store::default(), routes(&Gate::new())).await;
+    let jar = std::env::temp_dir().join(format!("standfast-{}", standfast_core::Id128::random()));
+    let ask = async |path: &str| {
+        let url = format!("http://localhost:{}{path}", server.port());
+        let mut command = curl();
+        command.args(["--silent", "--show-error", "--fail", "--ipv4", "--noproxy", "*"]);
+        let answer =
+            command.arg("-b").arg(&jar).arg("-c").arg(&jar).arg(url).output().await.unwrap();
+        assert!(answer.status.success(), "{path}: {answer:?}");
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    ask("/buy/tea").await;
+    assert_eq!(ask("/buy/milk").await, "tea,milk");
+    let kept = std::fs::read_to_string(&jar).unwrap();
+    let line = kept.lines().find(|line| line.contains("\tid\t")).expect("it is kept");
+    let parts: Vec<&str> = line.split('\t').collect();
+    // host only, every path, not for https alone, until the browser ends
+    assert_eq!(parts[..5], ["#HttpOnly_localhost", "FALSE", "/", "FALSE", "0"]);
+    ask("/logout").await;
+    assert_eq!(ask("/cart").await, "");
+    assert!(!std::fs::read_to_string(&jar).unwrap().contains("\tid\t"), "it is taken away");
+    std::fs::remove_file(&jar).unwrap();
+}

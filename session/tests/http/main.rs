@@ -8,7 +8,11 @@ mod ends;
 mod events;
 mod failures;
 mod fields;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod published;
 mod routes;
 mod streams;
 mod support;
+mod websockets;
 mod writers;

@@ -8,6 +8,7 @@ use standfast_session::http::{Session, SessionError};
 use standfast_session::{Key, MemorySessionHandler, RedisSessionHandler, SessionHandler};
 use tokio::task::JoinSet;
 
+use crate::postgres;
 use crate::support::{Browser, serve};
 
 const WRITERS: usize = 8;
@@ -91,5 +92,11 @@ async fn in_memory_every_update_of_every_kind_is_kept() {
 async fn in_redis_every_update_of_every_kind_is_kept() {
     let Some(redis) = single() else { return };
     let handler = RedisSessionHandler::from_url(&redis.url()).unwrap();
+    assert_eq!(run(handler).await, "2400 2401 2400");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_postgres_every_update_of_every_kind_is_kept() {
+    let Some(handler) = postgres::handler().await else { return };
     assert_eq!(run(handler).await, "2400 2401 2400");
 }

@@ -1,6 +1,9 @@
 //! Sessions and business sessions in PostgreSQL: the suites, and what is PostgreSQL's own.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod ledger;
+mod server;
+
 use std::sync::Arc;
 use std::time::Duration;
 

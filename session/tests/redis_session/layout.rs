@@ -112,7 +112,8 @@ async fn what_is_stored_is_what_is_documented() {
     }
     let life: i64 = redis.command(&["PTTL", &at]).await.parse().expect("a number");
     let idle = i64::try_from(init.timeouts.idle.as_millis()).expect("short");
-    assert!(idle - 10_000 < life && life <= idle + 1, "the key lives as the session: {life}");
+    let most = idle + idle / 16 + 1;
+    assert!(idle - 10_000 < life && life <= most, "the key lives as the session: {life}");
 }
 
 /// Every call on a session; what each answers.

@@ -1,9 +1,13 @@
 //! tower-sessions and axum-login on the adapter.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod published;
 #[path = "../http/support.rs"]
 #[allow(dead_code, reason = "the tests of the layer use the rest")]
 mod support;
+mod writers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,13 +15,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use standfast_core::testkit::redis::single;
 use standfast_session::tower_sessions::v0_14;
 use standfast_session::tower_sessions::v0_15::TowerSessionStore;
-use standfast_session::{MemorySessionHandler, RedisSessionHandler, SessionHandler};
+use standfast_session::{MemorySessionHandler, SessionHandler};
 use support::Browser;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tower_sessions::{Session, SessionManagerLayer};
 
 async fn listen(app: Router) -> SocketAddr {
@@ -54,24 +56,7 @@ fn routes() -> Router {
                 seen.to_string()
             }),
         )
-        .route(
-            "/own/{writer}",
-            get(async |s: Session, Path(writer): Path<String>| {
-                let seen: u64 = s.get(&writer).await.unwrap().unwrap_or_default();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                s.insert(&writer, seen + 1).await.unwrap();
-            }),
-        )
-        .route(
-            "/sum",
-            get(async |s: Session| {
-                let mut sum = 0;
-                for writer in 0..8 {
-                    sum += s.get::<u64>(&format!("w{writer}")).await.unwrap().unwrap_or_default();
-                }
-                sum.to_string()
-            }),
-        )
+        .merge(writers::own())
         .route("/slow", get(async |s: Session| {
             s.get::<u64>("foo").await.unwrap();
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -138,34 +123,6 @@ async fn a_request_that_finishes_after_a_logout_brings_nothing_back() {
     browser.read("/flush").await;
     assert_eq!(slow.await.unwrap(), 500, "it is told");
     assert_eq!(before.read("/get").await, "");
-}
-
-/// 8 writers, 300 updates each, of keys of their own.
-async fn writers(handler: impl SessionHandler) -> String {
-    let browser = browser(handler).await;
-    browser.read("/insert").await;
-    let mut writers = JoinSet::new();
-    for writer in 0..8 {
-        let tab = browser.clone();
-        writers.spawn(async move {
-            for _ in 0..300 {
-                tab.read(&format!("/own/w{writer}")).await;
-            }
-        });
-    }
-    writers.join_all().await;
-    browser.read("/sum").await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_memory_concurrent_requests_lose_nothing() {
-    assert_eq!(writers(MemorySessionHandler::new()).await, "2400");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_redis_concurrent_requests_lose_nothing() {
-    let Some(redis) = single() else { return };
-    assert_eq!(writers(RedisSessionHandler::from_url(&redis.url()).unwrap()).await, "2400");
 }
 
 mod login {

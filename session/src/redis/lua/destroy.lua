@@ -1,8 +1,7 @@
 -- Ends a session; answers whose it was.
-local got = redis.pcall('HMGET', key, '~', '~h', '~p', '~u')
+local got = redis.pcall('HMGET', key, '~', '~h', '~u')
 if got.err then return got end
-local reply = absent(got[1])
+local reply = look(got[1], got[2])
 if reply then return reply end
-if not via(got[2], got[3]) then return { 'refused' } end
 redis.call('DEL', key)
-return { 'done', got[4] }
+return { 'done', got[3] }

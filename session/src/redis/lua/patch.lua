@@ -1,86 +1,53 @@
--- What a patch does to fields. Of each change there are five arguments: the name, the operation,
--- its two operands, and for how many microseconds the result lives, '' for no such limit.
-local BYTES, COUNTER, LIST, SET = 98, 99, 108, 115
+-- What a patch does to fields.
+--
+-- ARGV[2]  four numbers of 4 bytes: the most bytes of a session, of a field, the most fields, and
+--          of how many the patch is. Numbers in digits cost more: Lua has to read them.
+--
+-- The names of these fields are arguments one after the other. After them, for each: the operation,
+-- a letter, and in digits for how many microseconds the result lives, where there is a limit; then
+-- its operands, two for `C`, `M` and `A`, none for `R`, one for each other.
+local max_bytes, max_field, max_count, changes = struct.unpack('>I4I4I4I4', ARGV[2])
 
--- kind, revision, deadline and payload of a stored field
-local function open(raw)
-    local kind = string.byte(raw) or 0
-    if kind >= 97 and #raw >= 9 then
-        return kind, struct.unpack('>I8', raw, 2), nil, string.sub(raw, 10)
-    elseif kind >= 65 and kind <= 90 and #raw >= 17 then
-        local revision, deadline = struct.unpack('>I8I8', raw, 2)
-        return kind + 32, revision, deadline, string.sub(raw, 18)
-    end
-    return 0, 0, nil, raw
-end
-
--- the elements of a list or a set, each with its length before it
-local function elements(packed)
-    local found, at = {}, 1
-    while at <= #packed do
-        local after = at + 4 + struct.unpack('>I4', packed, at)
-        found[#found + 1] = string.sub(packed, at, after - 1)
-        at = after
-    end
-    return found
-end
-
-local function members(old, add, remove)
-    local out, all = {}, {}
-    for _, member in ipairs(elements(remove)) do out[member] = true end
-    for _, member in ipairs(elements(add)) do
-        out[member] = true
-        all[#all + 1] = member
-    end
-    for _, member in ipairs(elements(old)) do
-        if not out[member] then all[#all + 1] = member end
-    end
-    return table.concat(all)
-end
-
-local function appended(old, values, keep)
-    local all = elements(old .. values)
-    return table.concat(all, '', math.max(1, #all - keep + 1))
-end
-
--- Plans the changes from ARGV[first] on; `raw`, after its first `skip` elements, is what is stored
--- under their names. The reply that says why the patch cannot be applied, if so.
+-- Plans the patch whose first name is ARGV[first]; `raw`, after its first two elements, is what is
+-- stored under the names. The reply that says why it cannot be applied, if so.
 --
 -- Preconditions come before types, and types before sizes, whatever the order of the fields.
-local function plan(first, raw, skip, at)
-    local max_bytes, max_field, max_count = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local function plan(first, raw, at)
     local wrong, large
     local more_bytes, more_count = 0, 0
-    for i = first, #ARGV, 5 do
-        local name, op, a, b, span = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-        skip = skip + 1
-        local old = raw[skip]
-        local kind, revision, deadline, payload
+    local next = first + changes
+    for i = 1, changes do
+        local name, op, old = ARGV[first + i - 1], ARGV[next], raw[i + 2]
+        local a, span = ARGV[next + 1], nil
+        next = next + 2
+        if #op > 1 then op, span = string.sub(op, 1, 1), string.sub(op, 2) end
+        -- what kind is there, where its payload begins, and until when it lives
+        local kind, begin, deadline = 0, 1, nil
         if old then
-            kind, revision, deadline, payload = open(old)
-            bytes, count = bytes - #name - #payload, count - 1
+            local tag = string.byte(old) or 0
+            if tag >= 97 and #old >= 9 then
+                kind, begin = tag, 10
+            elseif tag >= 65 and tag <= 90 and #old >= 17 then
+                kind, begin, deadline = tag + 32, 18, struct.unpack('>I8', old, 10)
+            end
+            bytes, count = bytes - #name - #old + begin - 1, count - 1
         end
         local live = old and not (deadline and deadline <= now)
-        local value, tag = nil, BYTES
+        -- 98 'b' bytes, 99 'c' a counter, 108 'l' a list, 115 's' a set
+        local value, tag = nil, 98
         if op == 'S' then
             value, deadline = a, nil
-        elseif op == 'P' then
-            if live then return { 'conflict', name, old } end
-            value, deadline = a, nil
-        elseif op == 'C' or op == 'D' then
-            local is = live and revision or nil
-            if tonumber(a) ~= is then return { 'conflict', name, live and old or false } end
-            if op == 'C' then value, deadline = b, nil end
         elseif op == 'I' then
-            tag = COUNTER
-            if live and (kind ~= COUNTER or #payload ~= 8) then
+            tag = 99
+            if live and (kind ~= 99 or #old - begin ~= 7) then
                 wrong = wrong or { 'invalid', name, 'is no counter' }
             else
                 -- two halves, because a Lua number holds 53 bits
-                local high, low = 0, 0
-                if live then high, low = struct.unpack('>i4I4', payload) end
-                local by_high, by_low = struct.unpack('>i4I4', a)
-                high, low = high + by_high, low + by_low
+                local high, low = struct.unpack('>i4I4', a)
+                if live then
+                    local old_high, old_low = struct.unpack('>i4I4', old, begin)
+                    high, low = high + old_high, low + old_low
+                end
                 if low >= 4294967296 then high, low = high + 1, low - 4294967296 end
                 if high < -2147483648 or high > 2147483647 then
                     wrong = wrong or { 'invalid', name, 'would overflow' }
@@ -88,34 +55,69 @@ local function plan(first, raw, skip, at)
                     value = struct.pack('>i4I4', high, low)
                 end
             end
-        elseif op == 'M' then
-            tag = SET
-            if live and kind ~= SET then
-                wrong = wrong or { 'invalid', name, 'is no set' }
-            else
-                value = members(live and payload or '', a, b)
+        elseif op == 'P' then
+            if live then return { 'conflict', name, old } end
+            value, deadline = a, nil
+        elseif op == 'R' then
+            next = next - 1
+        elseif op == 'C' or op == 'D' then
+            local revision
+            if live then revision = begin > 1 and struct.unpack('>I8', old, 2) or 0 end
+            if tonumber(a) ~= revision then return { 'conflict', name, live and old or false } end
+            if op == 'C' then
+                value, deadline = ARGV[next], nil
+                next = next + 1
             end
-        elseif op == 'A' then
-            tag = LIST
-            if live and kind ~= LIST then
-                wrong = wrong or { 'invalid', name, 'is no list' }
+        else
+            local b = ARGV[next]
+            next = next + 1
+            tag = op == 'M' and 115 or 108
+            if live and kind ~= tag then
+                wrong = wrong or { 'invalid', name, op == 'M' and 'is no set' or 'is no list' }
             else
-                value = appended(live and payload or '', a, tonumber(b))
+                -- the elements of a list or a set, each with its length before it
+                local function elements(packed)
+                    local found, from = {}, 1
+                    while from <= #packed do
+                        local after = from + 4 + struct.unpack('>I4', packed, from)
+                        found[#found + 1] = string.sub(packed, from, after - 1)
+                        from = after
+                    end
+                    return found
+                end
+                local payload = live and string.sub(old, begin) or ''
+                if op == 'M' then
+                    local out, all = {}, {}
+                    for _, member in ipairs(elements(b)) do out[member] = true end
+                    for _, member in ipairs(elements(a)) do
+                        out[member] = true
+                        all[#all + 1] = member
+                    end
+                    for _, member in ipairs(elements(payload)) do
+                        if not out[member] then all[#all + 1] = member end
+                    end
+                    value = table.concat(all)
+                else
+                    local all = elements(payload .. a)
+                    value = table.concat(all, '', math.max(1, #all - tonumber(b) + 1))
+                end
+                -- a set or a list without elements is none
+                if value == '' then value = nil end
             end
         end
-        -- a set or a list without elements is none
-        if value == '' and tag ~= BYTES then value = nil end
         if value then
             if #value > max_field then large = large or { 'large', name, #value } end
-            if span ~= '' then deadline = now + span elseif not live then deadline = nil end
-            set[#set + 1] = name
+            if span then deadline = now + span elseif not live then deadline = nil end
+            set[last + 1] = name
             if deadline then
-                set[#set + 1] = struct.pack('>BI8I8', tag - 32, at, deadline) .. value
+                set[last + 2] = struct.pack('>BI8I8', tag - 32, at, deadline) .. value
             else
-                set[#set + 1] = struct.pack('>BI8', tag, at) .. value
+                set[last + 2] = struct.pack('>BI8', tag, at) .. value
             end
+            last = last + 2
             more_bytes, more_count = more_bytes + #name + #value, more_count + 1
         elseif old then
+            unset = unset or {}
             unset[#unset + 1] = name
         end
     end
@@ -124,17 +126,23 @@ local function plan(first, raw, skip, at)
     if count + more_count > max_count or bytes + more_bytes > max_bytes then
         -- what has expired counts no longer: it goes now
         local named = {}
-        for i = first, #ARGV, 5 do named[ARGV[i]] = true end
+        for i = first, first + changes - 1 do named[ARGV[i]] = true end
         local all = redis.call('HGETALL', key)
         bytes, count = 0, 0
         for i = 1, #all, 2 do
-            local name = all[i]
+            local name, old = all[i], all[i + 1]
             if string.byte(name) ~= 126 and not named[name] then
-                local _, _, deadline, payload = open(all[i + 1])
+                local tag, head, deadline = string.byte(old) or 0, 0, nil
+                if tag >= 97 and #old >= 9 then
+                    head = 9
+                elseif tag >= 65 and tag <= 90 and #old >= 17 then
+                    head, deadline = 17, struct.unpack('>I8', old, 10)
+                end
                 if deadline and deadline <= now then
+                    unset = unset or {}
                     unset[#unset + 1] = name
                 else
-                    bytes, count = bytes + #name + #payload, count + 1
+                    bytes, count = bytes + #name + #old - head, count + 1
                 end
             end
         end

@@ -4,6 +4,7 @@
 mod fields;
 mod lifetime;
 mod racing;
+mod racing_ends;
 mod rotation;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
 pub use fields::*;
 pub use lifetime::*;
 pub use racing::*;
+pub use racing_ends::*;
 pub use rotation::*;
 
 /// A session of its own, and the two ways to reach it.
