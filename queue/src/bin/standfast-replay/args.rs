@@ -110,13 +110,17 @@ pub(crate) fn parse(
                     "claims" => claims = Some(value?),
                     "name" => name = Some(value?),
                     "kind" => filter = filter.kind(value?),
-                    "since" => filter = filter.since(time(&value?, now).ok_or(wrong(TIMES))?),
-                    "until" => filter = filter.until(time(&value?, now).ok_or(wrong(TIMES))?),
-                    "id" => filter = filter.id(id(&value?).ok_or(wrong(IDS))?),
+                    "since" => {
+                        filter = filter.since(time(&value?, now).ok_or_else(|| wrong(TIMES))?)
+                    }
+                    "until" => {
+                        filter = filter.until(time(&value?, now).ok_or_else(|| wrong(TIMES))?)
+                    }
+                    "id" => filter = filter.id(id(&value?).ok_or_else(|| wrong(IDS))?),
                     "header" => {
                         let header = value?;
                         let (name, value) =
-                            header.split_once('=').ok_or(wrong("not NAME=VALUE"))?;
+                            header.split_once('=').ok_or_else(|| wrong("not NAME=VALUE"))?;
                         filter = filter.header(name, value);
                     }
                     "rate" => {
@@ -124,14 +128,14 @@ pub(crate) fn parse(
                             .parse()
                             .ok()
                             .filter(|rate: &f64| *rate > 0.0 && rate.is_finite());
-                        rate = Some(positive.ok_or(wrong("not a positive number"))?);
+                        rate = Some(positive.ok_or_else(|| wrong("not a positive number"))?);
                     }
                     "limit" => {
                         limit = Some(value?.parse().map_err(|_| wrong("not a number"))?);
                     }
                     "keep-for" => {
                         let kept = span(&value?).filter(|span| !span.is_zero());
-                        keep_for = Some(kept.ok_or(wrong(SPANS))?);
+                        keep_for = Some(kept.ok_or_else(|| wrong(SPANS))?);
                     }
                     _ => return Err(format!("an unknown option: --{}", option.escape_debug())),
                 }
