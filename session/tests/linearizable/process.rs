@@ -135,10 +135,10 @@ async fn task(handler: Arc<dyn SessionHandler>, visitor: Access, mut log: File, 
             (_, Answer::Found { fields, .. }) => {
                 seen = fields.get("compared").and_then(|(revision, _)| *revision);
             }
-            (Call::Commit(changes), Answer::Committed { version }) => {
-                if changes.contains_key("compared") {
-                    seen = Some(*version);
-                }
+            (Call::Commit(changes), Answer::Committed { version })
+                if changes.contains_key("compared") =>
+            {
+                seen = Some(*version);
             }
             (_, Answer::Conflict { now, .. }) => {
                 seen = now.as_ref().and_then(|(revision, _)| *revision);
