@@ -123,7 +123,8 @@ pub struct RedisCronConfig {
 ///   then. With an empty memory nothing is made up for, and a settled tick that is not too late can
 ///   be won again, which derived job ids make harmless. What an asynchronous failover loses is
 ///   lost, unless the configuration asks for [`Durability::Replicated`]: a claim, so that another
-///   owner gets a higher fence, or an end, so that the tick is dispatched again.
+///   owner gets a higher fence, or an end, so that the tick is dispatched again. Fences then rise by
+///   the time alone: the clock of a replica must not be behind by more than a failover takes.
 ///
 /// # Errors
 ///
