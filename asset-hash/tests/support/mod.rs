@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
+#[cfg(feature = "s3")]
+pub mod bucket;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
