@@ -6,8 +6,10 @@
 pub mod config;
 pub mod jobs;
 mod parts;
+pub mod record;
 pub mod report;
 pub mod server;
+pub mod start;
 pub mod wiring;
 
 /// The code in the prose of the repository runs with the tests.

@@ -13,14 +13,17 @@ pub use place::Place;
 pub const HELP: &str = "\
 standfast-report: turns a CSV file into a report, and shows how the parts of standfast fit together
 
-usage: standfast-report [all | serve | worker] [options]
+usage: standfast-report [all | serve | worker | migrate] [options]
 
   all      serves and makes reports in one process (the default)
   serve    serves; what it accepts is made by workers
   worker   makes reports
+  migrate  makes the tables of PostgreSQL, or brings them up to date, and ends; once for each
+           deploy, before its processes start
 
 Without options everything is in one process. With --queue there may be any number of each, started
-and stopped at any time, as long as they are given the same --queue, --status, --blobs and --name:
+and stopped at any time, as long as they are given the same --queue, --status, --sessions,
+--business, --blobs and --name:
 
   standfast-report serve --queue redis://127.0.0.1:6379
   standfast-report worker --queue redis://127.0.0.1:6379
@@ -33,6 +36,12 @@ options:
                        redis+cluster://host,host,…
                        redis+sentinel://host,host,…/master
                      each also as rediss…, for TLS, with the feature `redis-tls`
+  --sessions URL     where it is kept who asked for what (default: the same place as --queue)
+                     as --status, or postgres://user[:password]@host/database with the feature
+                     `postgres`
+  --business URL     where it is recorded, for ever, what was asked for and what became of it:
+                     memory: or postgres://… (default memory:; with a --queue that processes share,
+                     nowhere)
   --blobs WHERE      where files are kept: a directory (/dir or file:///dir), or memory:
                      (default: `standfast-report` in the system's temporary directory)
   --replicas N       a report is accepted, and its end counts, once this many replicas of Redis have
@@ -54,8 +63,8 @@ options:
                      back (default 20)
   -h, --help         this text
 
-The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_BLOBS,
-STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
+The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_SESSIONS,
+STANDFAST_BUSINESS, STANDFAST_BLOBS, STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
 command lines.
 ";
 
@@ -67,6 +76,8 @@ pub enum Command {
     Help,
     /// Be the process of one job.
     Job,
+    /// Make the tables that the application needs.
+    Migrate(Box<Config>),
     /// Be the application, or a part of it.
     Run(Box<Config>),
 }
@@ -116,6 +127,10 @@ pub struct Config {
     pub queue: Place,
     /// Where it is kept how they stand; where they wait, unless told.
     pub status: Option<Place>,
+    /// Where sessions are kept; where reports wait, unless told.
+    pub sessions: Option<Place>,
+    /// Where it is recorded what was asked for and what became of it.
+    pub business: Option<Place>,
     /// How many replicas must have what counts as stored.
     pub replicas: u32,
     /// Where files are kept; in a temporary directory, unless told.
@@ -145,6 +160,8 @@ impl Default for Config {
             name: "standfast-report".to_owned(),
             queue: Place::memory(),
             status: None,
+            sessions: None,
+            business: None,
             replicas: 0,
             blobs: None,
             listen: None,
@@ -183,6 +200,8 @@ impl Command {
             config.queue = queue.into();
         }
         config.status = environment("STANDFAST_STATUS").map(Place::from);
+        config.sessions = environment("STANDFAST_SESSIONS").map(Place::from);
+        config.business = environment("STANDFAST_BUSINESS").map(Place::from);
         config.blobs = environment("STANDFAST_BLOBS").map(Place::from);
         if let Some(name) = environment("STANDFAST_NAME") {
             config.name = name.string()?;
@@ -191,11 +210,13 @@ impl Command {
             config.listen = Some(listen.parse()?);
         }
         let mut parser = lexopt::Parser::from_args(arguments);
-        let mut role = None;
+        let (mut role, mut migrates) = (None, false);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("queue") => config.queue = parser.value()?.into(),
                 Long("status") => config.status = Some(parser.value()?.into()),
+                Long("sessions") => config.sessions = Some(parser.value()?.into()),
+                Long("business") => config.business = Some(parser.value()?.into()),
                 Long("blobs") => config.blobs = Some(parser.value()?.into()),
                 Long("replicas") => config.replicas = parser.value()?.parse()?,
                 Long("name") => config.name = parser.value()?.string()?,
@@ -214,11 +235,15 @@ impl Command {
                 Value(word) if role.is_none() => {
                     role = Some(match word.to_str() {
                         Some("job") => return Ok(Self::Job),
+                        Some("migrate") => {
+                            migrates = true;
+                            Role::All
+                        }
                         Some("all") => Role::All,
                         Some("serve") => Role::Serve,
                         Some("worker") => Role::Worker,
                         // not repeated: it may be a URL with a password
-                        _ => return Err("the roles are all, serve and worker".into()),
+                        _ => return Err("the roles are all, serve, worker and migrate".into()),
                     });
                 }
                 Value(_) => return Err("an argument that belongs to no option".into()),
@@ -226,7 +251,8 @@ impl Command {
             }
         }
         config.role = role.unwrap_or(config.role);
-        Ok(Self::Run(Box::new(config)))
+        let config = Box::new(config);
+        Ok(if migrates { Self::Migrate(config) } else { Self::Run(config) })
     }
 }
 

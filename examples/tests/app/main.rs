@@ -5,6 +5,7 @@
 mod flow;
 mod processes;
 mod recovery;
+mod sessions;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

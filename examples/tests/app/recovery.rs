@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use standfast_blobstore::{Blobs, MemoryBlobStore};
 use standfast_core::CancellationToken;
 use standfast_examples::jobs::{ReportFiles, ReportJob};
+use standfast_examples::record::Record;
 use standfast_examples::server::{self, App};
 use standfast_queue::http::StatusRoutes;
 use standfast_queue::subprocess::{Subprocess, SubprocessExecutor};
@@ -19,6 +20,7 @@ use standfast_queue::{
     DeadLetterFilter, DeadLetters as _, JobError, Jobs, MemoryQueue, MemoryStatusStore,
     RedriveOptions, Worker,
 };
+use standfast_session::MemorySessionHandler;
 use tempfile::TempDir;
 use tower_service::Service as _;
 
@@ -43,11 +45,14 @@ impl Inside {
         let app = App {
             jobs,
             blobs: Blobs::new(MemoryBlobStore::new()),
+            record: Record::default(),
             staging: SubprocessExecutor::new(Subprocess::new(), staging.path()).unwrap(),
             secret: Arc::new([7; 32]),
             patience: Duration::from_secs(60),
         };
-        Self { queue, router: server::router(app, status), worker, calls, _staging: staging }
+        let sessions = Arc::new(MemorySessionHandler::new());
+        let router = server::router(app, status, sessions, "http://localhost").unwrap();
+        Self { queue, router, worker, calls, _staging: staging }
     }
 
     fn post(&self, key: &str, product: &str) -> impl Future<Output = (StatusCode, Value)> + use<> {

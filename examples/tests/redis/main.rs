@@ -11,6 +11,7 @@ mod processes;
 #[allow(dead_code, reason = "a test has a `main` of its own")]
 #[path = "../../examples/redis_job.rs"]
 mod redis_job;
+mod sessions;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
