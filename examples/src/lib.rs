@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod config;
+mod cron;
 pub mod jobs;
 mod parts;
 pub mod record;

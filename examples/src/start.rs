@@ -10,10 +10,11 @@ use standfast_queue::{Jobs, KindConfig, RetryPolicy, Worker, WorkerConfig};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
+use crate::cron::{self, Sender};
 use crate::jobs::{Workshop, make_report};
 use crate::parts;
 use crate::record::Record;
-use crate::server::{self, App, Health};
+use crate::server::{self, App, Health, Ticks};
 use crate::wiring::{Backends, FILES, Storage, open_files};
 
 /// How long reports that were accepted may take to be made once the only process that knows them
@@ -51,13 +52,20 @@ pub async fn start(
     let lifecycle = Lifecycle::with_config(lifetimes);
     let links = public_url(&config, address) + FILES;
     let Storage { blobs, routes, secret } = open_files(&backends, links).await?;
-    let Backends { queue, status, sessions, business, is_shared, .. } = backends;
+    let Backends { queue, status, sessions, locks, business, is_shared, .. } = backends;
     let jobs = Jobs::new(Arc::clone(&queue), Arc::clone(&status));
     let own_queue = (!is_shared).then(|| Arc::clone(&queue));
     let mut checks: Vec<Arc<dyn HealthCheck + Send + Sync>> =
         vec![queue, status, Arc::clone(&sessions) as _, Arc::clone(blobs.store()) as _];
     checks.extend(business.clone().map(|business| business as _));
     let record = Record::new(business);
+    let sender = Sender { jobs: jobs.clone(), record: record.clone(), secret: Arc::clone(&secret) };
+    let cron = cron::cron(locks, &config, sender)?;
+    let ticks = Ticks { ledger: cron.ledger(), every: config.tick };
+    if config.role.ticks() {
+        checks.push(Arc::new(cron.health()));
+        cron.spawn(&lifecycle);
+    }
 
     let job_process = Subprocess::new().arg("job").inherit_nothing().grace(Duration::from_secs(3));
     let executor = SubprocessExecutor::new(job_process, std::env::temp_dir())?;
@@ -75,7 +83,7 @@ pub async fn start(
     if config.role.serves() {
         let status = parts::status_routes(&jobs, &blobs, lifecycle.stopping(Phase::Http));
         let patience = config.patience;
-        let app = App { jobs, blobs, staging: executor, record, secret, patience };
+        let app = App { jobs, blobs, staging: executor, record, ticks, secret, patience };
         let seen_as = config.public_url.unwrap_or(format!("http://{}", listener.local_addr()?));
         if seen_as.starts_with("https:") {
             tracing::info!("cookies go over https alone: who comes over http keeps no session");

@@ -11,7 +11,10 @@ use standfast_blobstore::{
 };
 #[cfg(feature = "redis")]
 use standfast_core::redis::{Durability, Redis};
-use standfast_core::{BoxError, SessionRef, Verdict, random};
+use standfast_core::{BoxError, SessionRef, SystemClock, Verdict, random};
+use standfast_cron_lock::{CronLock, CronLockConfig, MemoryCronLock};
+#[cfg(feature = "redis")]
+use standfast_cron_lock::{RedisCronConfig, RedisCronLock};
 use standfast_queue::{
     MemoryQueue, MemoryQueueConfig, MemoryStatusStore, Queue, StatusHandle, StatusStore,
 };
@@ -42,6 +45,7 @@ pub struct Backends {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) status: Arc<dyn StatusStore>,
     pub(crate) sessions: Arc<dyn SessionHandler>,
+    pub(crate) locks: Arc<dyn CronLock>,
     pub(crate) business: Option<Arc<dyn BusinessStore>>,
     files: Files,
     /// Whether other processes take from the same queue.
@@ -71,6 +75,10 @@ impl Backends {
             Some(place) if *place != config.queue => Kept::at("--sessions", place)?,
             _ => queue.clone(),
         };
+        let locks = match &config.locks {
+            Some(place) if *place != config.queue => Kept::at("--locks", place)?,
+            _ => queue.clone(),
+        };
         let files = files(config)?;
         let is_shared = !matches!(queue, Kept::Here);
         let role = config.role;
@@ -90,6 +98,11 @@ impl Backends {
                         --sessions redis://host:port, or leave --sessions out"
                 .to_owned());
         }
+        if is_shared && matches!(locks, Kept::Here) {
+            return Err("a queue that processes share needs ticks that they share: give it \
+                        --locks redis://host:port, or leave --locks out"
+                .to_owned());
+        }
         if is_shared && matches!(files, Files::Memory) {
             return Err("a queue that processes share needs files that they share: give it \
                         --blobs file:///dir"
@@ -100,6 +113,7 @@ impl Backends {
             queue: queue.queue(config).map_err(wrong)?,
             status: status.status(config).map_err(wrong)?,
             sessions: sessions.sessions(config).map_err(wrong)?,
+            locks: locks.locks(config).map_err(wrong)?,
             business: business(config, is_shared)?,
             files,
             is_shared,
@@ -114,8 +128,9 @@ impl Backends {
         let status = async { self.status.get(&handle).await.map(drop) };
         let nobody = Access::trusted(SessionRef::random());
         let session = async { self.sessions.load(&nobody).await.map(drop) };
-        let (stats, status, session) = tokio::join!(stats, status, session);
-        for answer in [stats, status, session] {
+        let time = async { self.locks.now().await.map(drop) };
+        let (stats, status, session, time) = tokio::join!(stats, status, session, time);
+        for answer in [stats, status, session, time] {
             match answer {
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, "not there yet; the start goes on without it");
@@ -218,6 +233,26 @@ impl Kept {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(handler) => Ok(Arc::new(handler)),
+        }
+    }
+
+    fn locks(self, app: &Config) -> standfast_core::Result<Arc<dyn CronLock>> {
+        let mut rules = CronLockConfig::default();
+        rules.resolution = app.tick;
+        match self {
+            Self::Here => {
+                let clock = Arc::new(SystemClock);
+                Ok(Arc::new(MemoryCronLock::with_config(&app.name, rules, clock)?))
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let mut config = RedisCronConfig::default();
+                config.rules = rules;
+                config.durability = durability(app);
+                Ok(Arc::new(RedisCronLock::from_parts(redis, &app.name, config)?))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => unreachable!("a place of sessions is none of locks"),
         }
     }
 }

@@ -103,7 +103,7 @@ fn a_person_makes_reports() {
 #[test]
 fn the_sample_needs_no_file() {
     let Some(browser) = Browser::start() else { return };
-    let server = Server::start();
+    let server = Server::with(&["--tick", "1", "--every", "2"]);
     browser.open(&format!("http://{}/", server.address));
     browser.click("#use-sample");
     assert_eq!(browser.text("#chosen"), "Sample: 5,000 rows, 5 columns");
@@ -120,6 +120,10 @@ fn the_sample_needs_no_file() {
         chain == "complete and unchanged" && events.contains("Ready: revenue by region (Sample)")
     });
     browser.picture("8-history");
+    browser.click("#ticks summary");
+    browser.until("a tick has sent a report", |page| page.text("#ledger").contains("report"));
+    browser.run("document.querySelector('#ticks').scrollIntoView()");
+    browser.picture("10-ticks");
     // and gone for who starts over, who is told so once
     browser.click("#reports button[type=submit]");
     browser.until("it is told", |page| {
@@ -137,7 +141,7 @@ fn other_address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     // nothing is sent: it only says by which address
     let outer = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    outer.map_or(IpAddr::from([127, 0, 0, 2]), |address| address.ip())
+    outer.map_or_else(|_| IpAddr::from([127, 0, 0, 2]), |address| address.ip())
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use standfast_core::testkit::service;
 use support::process::Signal;
-use support::{Server, Visitor, program};
+use support::visitor::Visitor;
+use support::{Server, program};
 
 fn migrate(url: &str) {
     let done = program().args(["migrate", "--sessions", url, "--business", url]).output().unwrap();

@@ -325,6 +325,39 @@ async function showHistory() {
   );
 }
 
+/** Who won the last ticks. */
+async function showTicks() {
+  const { ticks } = await request("/ticks").catch(() => ({ ticks: [] }));
+  $("ticks").hidden = ticks.length === 0;
+  $("last-tick").textContent = ticks.length > 0 ? `last at ${clock(ticks[0].at)}` : "";
+  $("ledger").replaceChildren(
+    ...ticks.map((tick) => {
+      const line = row(clock(tick.at), "", tick.winner, `${Math.max(tick.lag_ms, 0)} ms`);
+      line.children[1].append(...cameOf(tick));
+      return line;
+    }),
+  );
+}
+
+/** Links and words, with commas in between. */
+function cameOf({ state, error, missed, taken_over_from, reports }) {
+  const link = (run) =>
+    Object.assign(document.createElement("a"), {
+      href: `/scheduled/${run}`,
+      target: "_blank",
+      rel: "noopener",
+      textContent: "report",
+    });
+  const parts = [
+    ...reports.map(link),
+    ["done", "claimed"].includes(state) ? "" : (error ?? state),
+    missed > 0 ? `${missed} missed before it` : "",
+    taken_over_from.length > 0 ? `taken over from ${taken_over_from.join(", ")}` : "",
+  ].filter(Boolean);
+  if (parts.length === 0) return [state === "claimed" ? "under way" : "nothing was due"];
+  return parts.flatMap((part, at) => (at > 0 ? [", ", part] : [part]));
+}
+
 const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
 
 function row(...cells) {
@@ -368,3 +401,7 @@ const { reports } = await request("/my_reports").catch(() => ({ reports: [] }));
 reports.reverse().forEach(add);
 if (jobs.length > 0) select(jobs[0]);
 showHistory();
+for (;;) {
+  if (!document.hidden) await showTicks();
+  await sleep(15_000);
+}

@@ -13,17 +13,18 @@ pub use place::Place;
 pub const HELP: &str = "\
 standfast-report: turns a CSV file into a report, and shows how the parts of standfast fit together
 
-usage: standfast-report [all | serve | worker | migrate] [options]
+usage: standfast-report [all | serve | worker | cron | migrate] [options]
 
-  all      serves and makes reports in one process (the default)
+  all      all of the following in one process (the default)
   serve    serves; what it accepts is made by workers
   worker   makes reports
+  cron     ticks, and asks for the reports that are due; of all that do, one wins each tick
   migrate  makes the tables of PostgreSQL, or brings them up to date, and ends; once for each
            deploy, before its processes start
 
 Without options everything is in one process. With --queue there may be any number of each, started
 and stopped at any time, as long as they are given the same --queue, --status, --sessions,
---business, --blobs and --name:
+--locks, --business, --blobs, --tick, --every and --name:
 
   standfast-report serve --queue redis://127.0.0.1:6379
   standfast-report worker --queue redis://127.0.0.1:6379
@@ -39,6 +40,8 @@ options:
   --sessions URL     where it is kept who asked for what (default: the same place as --queue)
                      as --status, or postgres://user[:password]@host/database with the feature
                      `postgres`
+  --locks URL        where it is kept who won which tick (default: the same place as --queue)
+                     as --status
   --business URL     where it is recorded, for ever, what was asked for and what became of it:
                      memory: or postgres://… (default memory:; with a --queue that processes share,
                      nowhere)
@@ -49,7 +52,7 @@ options:
   --name NAME        keeps applications on the same servers apart (default standfast-report)
 
   --listen ADDRESS   where to serve (default 127.0.0.1:8080; 0 as port takes a free one);
-                     a worker answers /live, /ready and /health there, and nowhere unless told
+                     worker and cron answer /live, /ready and /health there, and nowhere unless told
   --public-url URL   how browsers reach the server, for links in answers (default: the address)
   --patience SECS    how long a request for a report waits for a queue that is away before it is
                      refused (default 10)
@@ -58,13 +61,17 @@ options:
 
   --jobs N           how many reports are made at once (default 2)
   --time-limit SECS  how long making one may take (default 600)
-  --lease SECS       how soon a report is made again after its worker died (default 30)
+  --lease SECS       how soon a report is made again after its worker died, and a tick is taken
+                     over after its winner died (default 30)
   --grace SECS       how long a worker that stops goes on with what it has begun; then it gives it
                      back (default 20)
+  --tick SECS        from one tick to the next (default 60)
+  --every SECS       how often a report about the sample is made by itself, a multiple of --tick
+                     (default 300)
   -h, --help         this text
 
 The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_SESSIONS,
-STANDFAST_BUSINESS, STANDFAST_BLOBS, STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
+STANDFAST_LOCKS, STANDFAST_BUSINESS, STANDFAST_BLOBS, STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
 command lines.
 ";
 
@@ -92,17 +99,24 @@ pub enum Role {
     Serve,
     /// What makes reports.
     Worker,
+    /// What ticks.
+    Cron,
 }
 
 impl Role {
     /// Whether reports are asked for here.
     pub fn serves(self) -> bool {
-        self != Self::Worker
+        matches!(self, Self::All | Self::Serve)
     }
 
     /// Whether reports are made here.
     pub fn works(self) -> bool {
-        self != Self::Serve
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    /// Whether it takes part in ticking.
+    pub fn ticks(self) -> bool {
+        matches!(self, Self::All | Self::Cron)
     }
 }
 
@@ -112,6 +126,7 @@ impl fmt::Display for Role {
             Self::All => "all",
             Self::Serve => "serve",
             Self::Worker => "worker",
+            Self::Cron => "cron",
         })
     }
 }
@@ -129,6 +144,8 @@ pub struct Config {
     pub status: Option<Place>,
     /// Where sessions are kept; where reports wait, unless told.
     pub sessions: Option<Place>,
+    /// Where it is kept who won which tick; where reports wait, unless told.
+    pub locks: Option<Place>,
     /// Where it is recorded what was asked for and what became of it.
     pub business: Option<Place>,
     /// How many replicas must have what counts as stored.
@@ -151,6 +168,10 @@ pub struct Config {
     pub lease: Duration,
     /// How long a worker that stops goes on with what it has.
     pub grace: Duration,
+    /// From one tick to the next.
+    pub tick: Duration,
+    /// How often a report is made by itself.
+    pub every: Duration,
 }
 
 impl Default for Config {
@@ -161,6 +182,7 @@ impl Default for Config {
             queue: Place::memory(),
             status: None,
             sessions: None,
+            locks: None,
             business: None,
             replicas: 0,
             blobs: None,
@@ -172,6 +194,8 @@ impl Default for Config {
             time_limit: Duration::from_secs(600),
             lease: Duration::from_secs(30),
             grace: Duration::from_secs(20),
+            tick: Duration::from_secs(60),
+            every: Duration::from_secs(300),
         }
     }
 }
@@ -201,6 +225,7 @@ impl Command {
         }
         config.status = environment("STANDFAST_STATUS").map(Place::from);
         config.sessions = environment("STANDFAST_SESSIONS").map(Place::from);
+        config.locks = environment("STANDFAST_LOCKS").map(Place::from);
         config.business = environment("STANDFAST_BUSINESS").map(Place::from);
         config.blobs = environment("STANDFAST_BLOBS").map(Place::from);
         if let Some(name) = environment("STANDFAST_NAME") {
@@ -216,6 +241,7 @@ impl Command {
                 Long("queue") => config.queue = parser.value()?.into(),
                 Long("status") => config.status = Some(parser.value()?.into()),
                 Long("sessions") => config.sessions = Some(parser.value()?.into()),
+                Long("locks") => config.locks = Some(parser.value()?.into()),
                 Long("business") => config.business = Some(parser.value()?.into()),
                 Long("blobs") => config.blobs = Some(parser.value()?.into()),
                 Long("replicas") => config.replicas = parser.value()?.parse()?,
@@ -231,6 +257,8 @@ impl Command {
                 Long("time-limit") => config.time_limit = seconds(&mut parser)?,
                 Long("lease") => config.lease = seconds(&mut parser)?,
                 Long("grace") => config.grace = seconds(&mut parser)?,
+                Long("tick") => config.tick = seconds(&mut parser)?,
+                Long("every") => config.every = seconds(&mut parser)?,
                 Short('h') | Long("help") => return Ok(Self::Help),
                 Value(word) if role.is_none() => {
                     role = Some(match word.to_str() {
@@ -242,8 +270,11 @@ impl Command {
                         Some("all") => Role::All,
                         Some("serve") => Role::Serve,
                         Some("worker") => Role::Worker,
+                        Some("cron") => Role::Cron,
                         // not repeated: it may be a URL with a password
-                        _ => return Err("the roles are all, serve, worker and migrate".into()),
+                        _ => {
+                            return Err("the roles are all, serve, worker, cron and migrate".into());
+                        }
                     });
                 }
                 Value(_) => return Err("an argument that belongs to no option".into()),

@@ -6,6 +6,7 @@ mod health;
 mod page;
 mod reports;
 mod request_id;
+mod ticks;
 mod visitor;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use standfast_session::SessionHandler;
 pub use failure::Failure;
 pub use health::{Health, health};
 pub use reports::links;
+pub use ticks::Ticks;
 
 use crate::record::Record;
 
@@ -40,6 +42,8 @@ pub struct App {
     pub staging: SubprocessExecutor,
     /// Where it is recorded who asked for what.
     pub record: Record,
+    /// Who won which tick.
+    pub ticks: Ticks,
     /// Makes handles unguessable where they are derived.
     pub secret: Arc<[u8; 32]>,
     /// How long a request waits for the queue.
@@ -69,6 +73,8 @@ pub fn router(
         .route_service("/cancel", status)
         .layer(middleware::from_fn(visitor::identify));
     let router = Router::new()
+        .route("/ticks", get(ticks::ticks))
+        .route("/scheduled/{run}", get(ticks::scheduled))
         .route("/data", post(data::upload).layer(DefaultBodyLimit::disable()))
         .merge(calls)
         .merge(page::router())

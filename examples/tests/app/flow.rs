@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::process::{Signal, signal};
 use crate::support::table::{Table, read_totals, sample_totals};
-use crate::support::{Server, Visitor, eventually};
+use crate::support::visitor::Visitor;
+use crate::support::{Server, eventually};
 
 const SMALL: Table = Table { rows: 2_000, note: 10 };
 

@@ -10,9 +10,10 @@ use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 use standfast_blobstore::{Blobs, MemoryBlobStore};
 use standfast_core::CancellationToken;
+use standfast_cron_lock::{Cron, MemoryCronLock};
 use standfast_examples::jobs::{ReportFiles, ReportJob};
 use standfast_examples::record::Record;
-use standfast_examples::server::{self, App};
+use standfast_examples::server::{self, App, Ticks};
 use standfast_queue::http::StatusRoutes;
 use standfast_queue::subprocess::{Subprocess, SubprocessExecutor};
 use standfast_queue::testkit::{Fault, Faulty, Gate, QueueOperation};
@@ -42,10 +43,12 @@ impl Inside {
         let worker = jobs.worker(Arc::clone(&calls)).on(make);
         let staging = tempfile::tempdir().unwrap();
         let status = StatusRoutes::new(Arc::clone(jobs.status()));
+        let lock = MemoryCronLock::new("inside").unwrap();
         let app = App {
             jobs,
             blobs: Blobs::new(MemoryBlobStore::new()),
             record: Record::default(),
+            ticks: Ticks { ledger: Cron::new(lock).ledger(), every: Duration::from_secs(60) },
             staging: SubprocessExecutor::new(Subprocess::new(), staging.path()).unwrap(),
             secret: Arc::new([7; 32]),
             patience: Duration::from_secs(60),

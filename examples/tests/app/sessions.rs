@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::process::{Signal, signal};
 use crate::support::table::Table;
-use crate::support::{Server, Visitor, eventually};
+use crate::support::visitor::Visitor;
+use crate::support::{Server, eventually};
 
 fn sample() -> Value {
     json!({ "data": "sample", "group_by": "region", "sum": "revenue" })

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod chaos;
+mod cron;
 mod failover;
 mod flow;
 mod ledger;

@@ -1,11 +1,15 @@
 //! Sessions that all servers share.
 
-use serde_json::json;
-use standfast_core::testkit::redis;
+use std::time::Duration;
 
-use crate::Fleet;
+use serde_json::json;
+use standfast_core::testkit::RedisServer;
+use standfast_core::testkit::redis::{self, RedisServerConfig};
+
 use crate::support::process::Signal;
-use crate::support::{Server, Visitor, eventually};
+use crate::support::visitor::Visitor;
+use crate::support::{Server, eventually};
+use crate::{Fleet, wait_for};
 
 fn ask(visitor: &mut Visitor<'_>) -> String {
     let body = json!({ "data": "sample", "group_by": "region", "sum": "revenue" });
@@ -35,7 +39,7 @@ fn servers_share_sessions_and_a_session_outlives_its_server() {
 
     let cookie = here.cookie().to_owned();
     first.signal(Signal::KILL);
-    first.ended_within(std::time::Duration::from_secs(10));
+    first.ended_within(Duration::from_secs(10));
     let next = fleet.serve(&[]);
     let mut back = Visitor::with(&next, &cookie);
     assert_eq!(listed(&mut back), 2);
@@ -50,8 +54,8 @@ fn servers_share_sessions_and_a_session_outlives_its_server() {
 #[test]
 fn the_page_is_shown_and_nothing_is_denied_while_sessions_are_away() {
     let Some(queue) = redis::single() else { return };
-    let config = standfast_core::testkit::redis::RedisServerConfig::default();
-    let started = crate::wait_for(standfast_core::testkit::RedisServer::start(config));
+    let config = RedisServerConfig::default();
+    let started = wait_for(RedisServer::start(config));
     let Some(sessions) = started else { return };
     let fleet = Fleet::on(queue.url());
     let server: Server = fleet.start("all", &["--sessions", &sessions.url()]);
@@ -64,6 +68,6 @@ fn the_page_is_shown_and_nothing_is_denied_while_sessions_are_away() {
     assert!(away.header("retry-after").is_some() && !away.error().is_empty());
     let other = json!({ "data": "sample", "group_by": "region", "sum": "revenue" });
     assert_eq!(server.post_json("/get_report", &[], &other).status, 202, "who has no session");
-    crate::wait_for(sessions.restart());
+    wait_for(sessions.restart());
     eventually("it answers again", || server.get("/health").status == 200);
 }

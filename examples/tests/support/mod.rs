@@ -5,7 +5,7 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod table;
-mod visitor;
+pub(crate) mod visitor;
 pub(crate) mod webdriver;
 
 use std::fs::{self, File};
@@ -23,10 +23,10 @@ use tempfile::TempDir;
 use self::http::{Answer, Exchange, request};
 use self::process::Signal;
 use self::table::{Table, Totals, read_totals};
-pub(crate) use self::visitor::Visitor;
 
 /// What of the environment the program reads.
-const VARIABLES: [&str; 7] = ["BLOBS", "BUSINESS", "LISTEN", "NAME", "QUEUE", "SESSIONS", "STATUS"];
+const VARIABLES: [&str; 8] =
+    ["BLOBS", "BUSINESS", "LISTEN", "LOCKS", "NAME", "QUEUE", "SESSIONS", "STATUS"];
 
 /// The program, which nothing has been said to.
 pub(crate) fn program() -> Command {
@@ -60,7 +60,7 @@ impl Server {
         fs::create_dir_all(&temporary).unwrap();
         let log = File::options().append(true).create(true).open(home.path().join("log")).unwrap();
         let mut process = program()
-            .args(["--listen", "127.0.0.1:0", "--blobs"])
+            .args(["--listen", "127.0.0.1:0", "--every", "86400", "--blobs"])
             .arg(home.path().join("blobs"))
             .args(options)
             .env("TMPDIR", &temporary)
