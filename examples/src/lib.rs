@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod assets;
 pub mod config;
 mod cron;
 pub mod jobs;

@@ -9,13 +9,14 @@ use standfast_queue::subprocess::{Subprocess, SubprocessExecutor};
 use standfast_queue::{Jobs, KindConfig, RetryPolicy, Worker, WorkerConfig};
 use tokio::net::TcpListener;
 
+use crate::assets::Page;
 use crate::config::Config;
 use crate::cron::{self, Sender};
 use crate::jobs::{Workshop, make_report};
 use crate::parts;
 use crate::record::Record;
 use crate::server::{self, App, Health, Ticks};
-use crate::wiring::{Backends, FILES, Storage, open_files};
+use crate::wiring::{ASSETS, Backends, FILES, Storage, open_assets, open_files};
 
 /// How long reports that were accepted may take to be made once the only process that knows them
 /// stops.
@@ -81,15 +82,21 @@ pub async fn start(
     let Some(listener) = listener else { return Ok((lifecycle, None)) };
     let mut router = server::health(Health { lifecycle: lifecycle.clone(), checks: checks.into() });
     if config.role.serves() {
+        let (urls, assets) = open_assets(&config).await?;
+        let page =
+            Page::new(&urls).map_err(|error| format!("these are no assets of ours: {error}"))?;
         let status = parts::status_routes(&jobs, &blobs, lifecycle.stopping(Phase::Http));
         let patience = config.patience;
-        let app = App { jobs, blobs, staging: executor, record, ticks, secret, patience };
+        let staging = executor;
+        let page = Arc::new(page);
+        let app = App { jobs, blobs, staging, record, page, ticks, secret, patience };
         let seen_as = config.public_url.unwrap_or(format!("http://{}", listener.local_addr()?));
         if seen_as.starts_with("https:") {
             tracing::info!("cookies go over https alone: who comes over http keeps no session");
         }
         let routes_of_ours = server::router(app, status, sessions, &seen_as)?;
-        router = router.merge(routes_of_ours.nest_service(FILES, routes));
+        let routes_of_ours = routes_of_ours.nest_service(FILES, routes);
+        router = router.merge(routes_of_ours.nest_service(ASSETS, assets));
     }
     parts::serve(&lifecycle, listener, router);
     Ok((lifecycle, address))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "redis")]
 use std::time::Duration;
 
+use standfast_asset_hash::{AssetRoutes, AssetStore, AssetUrls, Commit};
 use standfast_blobstore::{
     BlobRoutes, BlobStore, Blobs, ErrorKind, FsBlobStore, MemoryBlobStore, PutOutcome, SigningKey,
     UrlSigner,
@@ -27,10 +28,13 @@ use standfast_session::{PostgresBusinessStore, PostgresSessionHandler};
 #[cfg(feature = "redis")]
 use standfast_session::{RedisSessionConfig, RedisSessionHandler};
 
+use crate::assets;
 use crate::config::{Config, Place, Role};
 
 /// Where signed links point.
 pub(crate) const FILES: &str = "/files";
+/// Where assets are, unless told.
+pub(crate) const ASSETS: &str = "/assets";
 /// Where the secret is kept that all who share the files share.
 const SECRET: &str = "application/secret";
 /// How long replicas may take to have what counts as stored.
@@ -108,6 +112,7 @@ impl Backends {
                         --blobs file:///dir"
                 .to_owned());
         }
+        check_assets(config)?;
         let wrong = |error: standfast_core::Error| error.to_string();
         Ok(Self {
             queue: queue.queue(config).map_err(wrong)?,
@@ -328,9 +333,13 @@ fn durability(app: &Config) -> Durability {
 }
 
 fn files(config: &Config) -> Result<Files, String> {
-    let Some(place) = &config.blobs else {
-        return Ok(Files::Directory(std::env::temp_dir().join("standfast-report")));
-    };
+    match &config.blobs {
+        Some(place) => files_at("--blobs", place),
+        None => Ok(Files::Directory(std::env::temp_dir().join("standfast-report"))),
+    }
+}
+
+fn files_at(option: &str, place: &Place) -> Result<Files, String> {
     let path = place.as_os_str();
     match (place.scheme(), place.text()) {
         (None, _) if !path.is_empty() => Ok(Files::Directory(path.into())),
@@ -339,9 +348,9 @@ fn files(config: &Config) -> Result<Files, String> {
             Some(path) if path.starts_with('/') && !path.contains('%') => {
                 Ok(Files::Directory(path.into()))
             }
-            _ => Err("--blobs takes file:///dir, without a host and without %".to_owned()),
+            _ => Err(format!("{option} takes file:///dir, without a host and without %")),
         },
-        _ => Err("--blobs takes a directory (/dir or file:///dir) or memory:".to_owned()),
+        _ => Err(format!("{option} takes a directory (/dir or file:///dir) or memory:")),
     }
 }
 
@@ -390,4 +399,59 @@ async fn shared_secret(blobs: &Blobs) -> Result<[u8; 32], BoxError> {
     }
     let kept = blobs.get_bytes(SECRET).await?;
     Ok(kept.as_ref().try_into().map_err(|_| format!("`{SECRET}` in the files has been damaged"))?)
+}
+
+/// What goes together.
+fn check_assets(config: &Config) -> Result<(), String> {
+    if config.assets.as_ref().is_some_and(|base| !base.contains("{id}")) {
+        return Err("--assets takes a URL or a path with {id} in it, for caches' sake".to_owned());
+    }
+    match (&config.asset_store, &config.commit, &config.assets) {
+        (None, None, _) => Ok(()),
+        (Some(place), Some(_), Some(_)) => match files_at("--asset-store", place)? {
+            Files::Memory => {
+                Err("--asset-store takes a directory: this memory is empty".to_owned())
+            }
+            _ => Ok(()),
+        },
+        _ => {
+            Err("--asset-store, --commit and --assets go together: where the sets are, which one, \
+                  and how browsers reach it"
+                .to_owned())
+        }
+    }
+}
+
+/// The addresses of the assets, and what serves those that are compiled in.
+///
+/// # Errors
+///
+/// When there is no set of this commit, after waiting for whoever may be publishing it.
+pub(crate) async fn open_assets(config: &Config) -> Result<(AssetUrls, AssetRoutes), BoxError> {
+    let embedded = assets::embedded();
+    let usual = format!("{ASSETS}/{{id}}/");
+    let base = config.assets.as_deref().unwrap_or(&usual);
+    let urls = match (&config.asset_store, &config.commit) {
+        (Some(place), Some(name)) => {
+            let Files::Directory(path) = files_at("--asset-store", place)? else {
+                return Err("--asset-store takes a directory".into());
+            };
+            // a typing error must not make a new store
+            if !path.is_dir() {
+                return Err(format!("--asset-store: {} is no directory", path.display()).into());
+            }
+            let store = AssetStore::new(FsBlobStore::open(path).await?);
+            let commit = Commit::new(name.as_str())?;
+            let resolved =
+                store.resolve(commit).wait(config.asset_wait).await.map_err(|error| {
+                    format!(
+                        "the assets of commit {name} cannot be had ({error}); publish them with \
+                     `standfast-asset-hash publish`, or leave --asset-store out"
+                    )
+                })?;
+            resolved.urls(base)?
+        }
+        _ => AssetUrls::new(base, embedded.manifest().clone())?,
+    };
+    Ok((urls, AssetRoutes::new(embedded)))
 }

@@ -194,3 +194,24 @@ fn a_report_can_be_cancelled() {
     assert!(!browser.is_shown("#cancel"));
     browser.picture("7-cancelled");
 }
+
+#[test]
+fn a_phone_shows_all_of_it() {
+    let Some(browser) = Browser::start() else { return };
+    let server = Server::with(&["--tick", "1", "--every", "2"]);
+    browser.be_a_phone();
+    browser.open(&format!("http://{}/", server.address));
+    browser.click("#use-sample");
+    start(&browser, "region", "revenue");
+    await_ready(&browser);
+    browser.open(&format!("http://{}/", server.address));
+    await_ready(&browser);
+    for section in ["#ticks", "#history"] {
+        browser.until("it is shown", |page| page.is_shown(section));
+        browser.run(&format!("document.querySelector('{section}').open = true"));
+    }
+    let width = "return document.documentElement.scrollWidth";
+    assert_eq!(browser.run(width), 360, "nothing sticks out");
+    browser.run("document.querySelector('#reports').scrollIntoView()");
+    browser.picture("11-phone");
+}

@@ -47,6 +47,14 @@ options:
                      nowhere)
   --blobs WHERE      where files are kept: a directory (/dir or file:///dir), or memory:
                      (default: `standfast-report` in the system's temporary directory)
+  --assets BASE      how browsers reach the assets of the page: a URL or a path with {id} in it, such
+                     as https://cdn.example/{id}/ (default /assets/{id}/, where a server has what
+                     is compiled in)
+  --asset-store WHERE and --commit NAME
+                     the set of this commit, instead of what is compiled in, from where
+                     standfast-asset-hash has published it: a directory (/dir or file:///dir); to
+                     be served at --assets by whatever serves that
+  --asset-wait SECS  how long a start waits for whoever still publishes them (default 60)
   --replicas N       a report is accepted, and its end counts, once this many replicas of Redis have
                      it, so that a failover loses nothing (default 0: a failover may)
   --name NAME        keeps applications on the same servers apart (default standfast-report)
@@ -148,6 +156,14 @@ pub struct Config {
     pub locks: Option<Place>,
     /// Where it is recorded what was asked for and what became of it.
     pub business: Option<Place>,
+    /// Below which address the assets are, with `{id}` in it.
+    pub assets: Option<String>,
+    /// Where sets of assets are published, if another one than the compiled one is wanted.
+    pub asset_store: Option<Place>,
+    /// Which of them: the one of this commit.
+    pub commit: Option<String>,
+    /// How long to wait for it.
+    pub asset_wait: Duration,
     /// How many replicas must have what counts as stored.
     pub replicas: u32,
     /// Where files are kept; in a temporary directory, unless told.
@@ -184,6 +200,10 @@ impl Default for Config {
             sessions: None,
             locks: None,
             business: None,
+            assets: None,
+            asset_store: None,
+            commit: None,
+            asset_wait: Duration::from_secs(60),
             replicas: 0,
             blobs: None,
             listen: None,
@@ -244,6 +264,12 @@ impl Command {
                 Long("locks") => config.locks = Some(parser.value()?.into()),
                 Long("business") => config.business = Some(parser.value()?.into()),
                 Long("blobs") => config.blobs = Some(parser.value()?.into()),
+                Long("assets") => config.assets = Some(parser.value()?.string()?),
+                Long("asset-store") => config.asset_store = Some(parser.value()?.into()),
+                Long("commit") => config.commit = Some(parser.value()?.string()?),
+                Long("asset-wait") => {
+                    config.asset_wait = Duration::from_secs(parser.value()?.parse()?);
+                }
                 Long("replicas") => config.replicas = parser.value()?.parse()?,
                 Long("name") => config.name = parser.value()?.string()?,
                 Long("listen") => config.listen = Some(parser.value()?.parse()?),

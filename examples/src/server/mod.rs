@@ -29,6 +29,7 @@ pub use health::{Health, health};
 pub use reports::links;
 pub use ticks::Ticks;
 
+use crate::assets::Page;
 use crate::record::Record;
 
 /// What the routes share.
@@ -42,6 +43,8 @@ pub struct App {
     pub staging: SubprocessExecutor,
     /// Where it is recorded who asked for what.
     pub record: Record,
+    /// What is shown at `/`.
+    pub page: Arc<Page>,
     /// Who won which tick.
     pub ticks: Ticks,
     /// Makes handles unguessable where they are derived.

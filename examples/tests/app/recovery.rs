@@ -8,9 +8,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
+use standfast_asset_hash::AssetUrls;
 use standfast_blobstore::{Blobs, MemoryBlobStore};
 use standfast_core::CancellationToken;
 use standfast_cron_lock::{Cron, MemoryCronLock};
+use standfast_examples::assets::{Page, embedded};
 use standfast_examples::jobs::{ReportFiles, ReportJob};
 use standfast_examples::record::Record;
 use standfast_examples::server::{self, App, Ticks};
@@ -44,10 +46,12 @@ impl Inside {
         let staging = tempfile::tempdir().unwrap();
         let status = StatusRoutes::new(Arc::clone(jobs.status()));
         let lock = MemoryCronLock::new("inside").unwrap();
+        let urls = AssetUrls::new("/{id}/", embedded().into_manifest()).unwrap();
         let app = App {
             jobs,
             blobs: Blobs::new(MemoryBlobStore::new()),
             record: Record::default(),
+            page: Arc::new(Page::new(&urls).unwrap()),
             ticks: Ticks { ledger: Cron::new(lock).ledger(), every: Duration::from_secs(60) },
             staging: SubprocessExecutor::new(Subprocess::new(), staging.path()).unwrap(),
             secret: Arc::new([7; 32]),
