@@ -14,6 +14,8 @@ mod lock;
 mod memory;
 mod owner;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "cron")]
 mod runner;
 #[cfg(feature = "cron")]
@@ -33,6 +35,8 @@ pub use lock::CronLock;
 pub use memory::MemoryCronLock;
 pub use owner::Owner;
 pub use record::{FormerOwner, RecordQuery, TickRecord, TickState};
+#[cfg(feature = "redis")]
+pub use redis::{RedisCronConfig, RedisCronLock};
 #[cfg(feature = "cron")]
 pub use runner::{Cron, CronConfig, CronHealth, CronReport, Dispatched};
 #[cfg(feature = "cron")]

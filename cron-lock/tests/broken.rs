@@ -53,21 +53,25 @@ caught! {
     stale_settlement: AcceptsStaleSettlement fails an_owner_that_lost_the_tick_cannot_settle_it;
     second_settlement: AcceptsStaleSettlement fails a_settled_tick_is_not_settled_otherwise;
     any_instant: AnswersAnyInstant fails a_claim_that_is_no_tick_is_invalid;
+    cut_text: CutsText fails a_record_is_read_as_it_was_written;
     lapsed_extension: ExtendsLapsedLeases fails a_lapsed_lease_is_not_extended;
     ignored_abandonment: ForgetsAbandonment fails an_abandoned_tick_is_free_at_once;
     late_instance: ForgetsFinishedTicks fails a_finished_tick_stays_finished;
     crash_loop: ForgetsFinishedTicks fails a_tick_whose_owners_keep_dying_is_closed;
     all_schedules_new: ForgetsKnownSchedules fails a_claim_learns_which_schedules_are_known;
+    many_schedules_new: ForgetsKnownSchedules fails a_thousand_schedules_are_known;
     no_fence: GivesTheSameFence fails fences_rise_strictly_within_a_namespace;
     low_fence: GivesTheSameFence fails a_fence_is_not_below_the_store_time;
     no_keep_alive: IgnoresExtensions fails an_extended_lease_keeps_others_out;
     zombie: IgnoresExtensions fails an_owner_that_lost_the_tick_cannot_extend_it;
     host_name_owner: InheritsByName fails a_restarted_process_does_not_inherit_what_it_held;
+    oldest_owners: KeepsTheOldestOwners fails a_record_keeps_the_newest_former_owners;
     first_attempt_again: RestartsAttempts
         fails a_takeover_has_the_next_attempt_and_keeps_the_former_owner;
     missing_record: SkipsTheOldestRecord fails records_are_read_in_order_and_in_pages;
     lost_occurrences: TakeoverSeesTheCursor
         fails a_takeover_learns_the_tick_that_was_before_it_at_first;
+    late_takeover: TakesOverWhatIsTooLate fails a_tick_that_is_too_late_is_not_taken_over;
     long_trust: TrustsTooLong fails trust_ends_no_later_than_the_lease;
     local_clock: UsesTheLocalClock fails a_tick_of_the_future_is_too_early;
     two_winners: WinsTwice fails of_many_claims_at_once_one_wins;

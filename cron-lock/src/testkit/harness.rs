@@ -61,3 +61,29 @@ pub trait CronLockHarness: Debug + Send + Sync {
         Duration::from_secs(30)
     }
 }
+
+/// A harness, or nothing where the service is not there.
+///
+/// ```
+/// use standfast_cron_lock::testkit::{CronLockHarness, IntoCronLockHarness};
+///
+/// fn is_skipped<H: CronLockHarness + 'static>(harness: Option<H>) -> bool {
+///     harness.into_harness().is_none()
+/// }
+/// ```
+pub trait IntoCronLockHarness {
+    /// The harness, if there is one.
+    fn into_harness(self) -> Option<Box<dyn CronLockHarness>>;
+}
+
+impl<H: CronLockHarness + 'static> IntoCronLockHarness for H {
+    fn into_harness(self) -> Option<Box<dyn CronLockHarness>> {
+        Some(Box::new(self))
+    }
+}
+
+impl<H: CronLockHarness + 'static> IntoCronLockHarness for Option<H> {
+    fn into_harness(self) -> Option<Box<dyn CronLockHarness>> {
+        self.map(|harness| Box::new(harness) as Box<dyn CronLockHarness>)
+    }
+}

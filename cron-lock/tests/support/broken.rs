@@ -16,6 +16,7 @@ use standfast_cron_lock::{
 pub(crate) enum Fault {
     AcceptsStaleSettlement,
     AnswersAnyInstant,
+    CutsText,
     ExtendsLapsedLeases,
     ForgetsAbandonment,
     ForgetsFinishedTicks,
@@ -23,9 +24,11 @@ pub(crate) enum Fault {
     GivesTheSameFence,
     IgnoresExtensions,
     InheritsByName,
+    KeepsTheOldestOwners,
     RestartsAttempts,
     SkipsTheOldestRecord,
     TakeoverSeesTheCursor,
+    TakesOverWhatIsTooLate,
     TrustsTooLong,
     UsesTheLocalClock,
     WinsTwice,
@@ -74,6 +77,7 @@ impl CronLock for Broken {
             (Fault::InheritsByName, Claim::Held(held)) if held.owner.name() == owner.name() => {
                 self.grant(at, held.fence)
             }
+            (Fault::TakesOverWhatIsTooLate, Claim::TooOld { .. }) => self.grant(at, Fence::new(1)),
             (Fault::UsesTheLocalClock, Claim::TooEarly { .. }) => self.grant(at, Fence::new(1)),
             (Fault::WinsTwice, Claim::Held(held)) => self.grant(at, held.fence),
             (fault, Claim::Claimed(mut claimed)) => {
@@ -133,6 +137,15 @@ impl CronLock for Broken {
         let mut records = self.inner.records(query).await?;
         if self.fault == Fault::SkipsTheOldestRecord && records.len() > 1 {
             records.remove(0);
+        }
+        for record in &mut records {
+            match self.fault {
+                Fault::CutsText => {
+                    record.error = record.error.take().map(|it| it.replace('\0', ""))
+                }
+                Fault::KeepsTheOldestOwners => record.former.rotate_left(1),
+                _ => {}
+            }
         }
         Ok(records)
     }

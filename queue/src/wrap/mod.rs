@@ -3,6 +3,8 @@
 //!
 //! | decorator | what it adds |
 //! |---|---|
+//! | `Archived` (feature `blobstore`) | an archive of every message, and replay from it |
+//! | `ClaimCheck` (feature `blobstore`) | large bodies in a blob store |
 //! | [`Coalescing`] | concurrent sends and settles go out together |
 //! | [`Prioritized`] | priorities, where a backend has none: one queue for each |
 //! | [`Sharded`] | one queue spread over several |
@@ -11,7 +13,11 @@
 //! Nothing here waits for company unless it is told to, and nothing is lost between the layers: a
 //! receipt remembers which queue it came from, and whatever a layer holds back it gives back.
 
+#[cfg(feature = "blobstore")]
+mod archived;
 mod calls;
+#[cfg(feature = "blobstore")]
+mod claim_check;
 mod coalescing;
 mod delegate;
 mod lane;
@@ -19,9 +25,18 @@ mod many;
 mod meter;
 mod prioritized;
 mod sharded;
+#[cfg(feature = "blobstore")]
+mod stored;
 mod traced;
 mod traced_status;
 
+#[cfg(feature = "blobstore")]
+pub use archived::{
+    Archive, ArchiveConfig, ArchiveEvent, ArchiveReceived, ArchiveRecord, ArchiveRecords, Archived,
+    Replay, ReplayFilter, Replayed,
+};
+#[cfg(feature = "blobstore")]
+pub use claim_check::{ClaimCheck, ClaimCheckConfig};
 pub use coalescing::{Coalescing, CoalescingConfig};
 pub use prioritized::Prioritized;
 pub use sharded::Sharded;

@@ -160,6 +160,25 @@ pub async fn a_tick_that_is_too_late_is_too_old(harness: &dyn CronLockHarness) {
     f.win(late + MINUTE * 5).await;
 }
 
+/// L8: beyond `max_late` a tick whose owner died is left to the tick after it; its owner may still
+/// say that the work is done.
+pub async fn a_tick_that_is_too_late_is_not_taken_over(harness: &dyn CronLockHarness) {
+    let lease = harness.lease();
+    let mut config = CronLockConfig::default();
+    (config.resolution, config.max_lease, config.max_late) = (lease / 4, lease, lease * 2);
+    config.retention = lease * 30;
+    let f = Fixture::with_config(harness, config).await;
+    let claimed = f.win(f.at).await;
+    harness.pass(lease * 2).await;
+    let Claim::TooOld { cursor, .. } = f.rival(f.at).await else { panic!("nobody had it in time") };
+    assert_eq!(cursor, Some(f.at));
+    let record = f.record(f.at).await;
+    assert_eq!((record.state, record.crashes), (crate::TickState::Claimed, 0));
+    let done = f.one.settle(f.at, claimed.tick.fence, &Settlement::finish([])).await.unwrap();
+    assert_eq!(done, SettleOutcome::Settled);
+    assert!(matches!(f.rival(f.at).await, Claim::Finished(_)));
+}
+
 /// L9: what the winner is told is the tick's own time, not the time of day.
 pub async fn a_late_tick_carries_its_own_time(harness: &dyn CronLockHarness) {
     let f = Fixture::new(harness).await;

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use standfast_core::ErrorKind;
+use standfast_core::{ErrorKind, JobId};
 
 use super::{Fixture, MINUTE, won};
 use crate::testkit::CronLockHarness;
-use crate::{Claim, CronLockConfig, RecordQuery, SettleOutcome, Settlement};
+use crate::{Claim, CronLockConfig, Owner, RecordQuery, SettleOutcome, Settlement};
 
 /// L2, L6: when the lease is over the record is still there.
 pub async fn a_record_outlives_its_lease(harness: &dyn CronLockHarness) {
@@ -15,6 +15,36 @@ pub async fn a_record_outlives_its_lease(harness: &dyn CronLockHarness) {
     }
     let record = f.record(f.at).await;
     assert_eq!((record.fence, record.lease_until), (claimed.tick.fence, claimed.lease_until));
+}
+
+/// L2: whatever a record can hold comes back as it went in.
+pub async fn a_record_is_read_as_it_was_written(harness: &dyn CronLockHarness) {
+    let f = Fixture::new(harness).await;
+    let (plain, odd) = (Owner::new(""), Owner::new("ürgh, \"web\"\n\0{1}".repeat(14)));
+    let options = f.options.clone().with_schedules(["a", "B-2_c.d"]);
+    let first = won(f.one.claim(f.at, &odd, &options).await.unwrap());
+    let let_go = f.one.settle(f.at, first.tick.fence, &Settlement::Abandon).await.unwrap();
+    assert_eq!(let_go, SettleOutcome::Settled);
+    let second = won(f.one.claim(f.at, &plain, &options).await.unwrap());
+    let why = "no \"queue\", naïvement\r\n\0".repeat(100);
+    let failed = f.one.settle(f.at, second.tick.fence, &Settlement::fail(&why)).await.unwrap();
+    assert_eq!(failed, SettleOutcome::Settled);
+    let record = f.record(f.at).await;
+    assert_eq!((&record.owner, &record.former[0].owner), (&plain, &odd));
+    assert_eq!(record.error.as_deref(), Some(&why[..]));
+    assert_eq!(record.schedules, names(&["a", "B-2_c.d"]));
+    assert_eq!((record.first_claimed_at, record.claimed_at), (first.now, second.now));
+    assert_eq!((record.attempt, record.crashes, record.previous), (2, 0, None));
+
+    let next = f.at + MINUTE;
+    let third = won(f.one.claim(next, &plain, &f.options).await.unwrap());
+    let jobs: Vec<_> = (0..100).map(|_| JobId::random()).collect();
+    let finish = Settlement::finish(jobs.clone());
+    let done = f.one.settle(next, third.tick.fence, &finish).await.unwrap();
+    assert_eq!(done, SettleOutcome::Settled);
+    let record = f.record(next).await;
+    assert_eq!((record.jobs, record.error, record.previous), (jobs, None, Some(f.at)));
+    assert!(record.finished_at.is_some_and(|at| at >= third.now));
 }
 
 /// L2, L6: after its retention a record goes, and its tick is too old rather than free.
@@ -72,6 +102,18 @@ pub async fn a_claim_learns_which_schedules_are_known(harness: &dyn CronLockHarn
     assert_eq!(f.win(f.at + MINUTE * 2).await.known, names(&[]));
     let record = f.record(f.at).await;
     assert_eq!((record.schedules, record.known), (names(&["invoices", "sync"]), names(&[])));
+}
+
+/// L10: as many schedules as a claim may name, with the longest names.
+pub async fn a_thousand_schedules_are_known(harness: &dyn CronLockHarness) {
+    let f = Fixture::new(harness).await;
+    let ids: BTreeSet<_> = (0..1000).map(|n| format!("{n:04}{}", "x".repeat(76))).collect();
+    let all = f.options.clone().with_schedules(ids.clone());
+    won(f.one.claim(f.at, &f.owner, &all).await.unwrap());
+    assert_eq!(f.win(f.at + MINUTE).await.known, ids);
+    let one_more = all.with_schedules(ids.iter().cloned().chain(["one-more".to_owned()]));
+    let refused = f.one.claim(f.at + MINUTE * 2, &f.owner, &one_more).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
 
 /// L10: across a takeover by another release both releases' schedules are known afterwards, and

@@ -1,6 +1,6 @@
 use super::{Fixture, MINUTE, fence_of, won};
 use crate::testkit::CronLockHarness;
-use crate::{Claim, Owner, SettleOutcome, Settlement, TickState};
+use crate::{Claim, Owner, SettleOutcome, Settlement, TickRecord, TickState};
 
 /// L3: whatever is granted later has a higher fence: other ticks, takeovers, abandoned ones.
 pub async fn fences_rise_strictly_within_a_namespace(harness: &dyn CronLockHarness) {
@@ -55,6 +55,26 @@ pub async fn a_takeover_has_the_next_attempt_and_keeps_the_former_owner(
     assert_eq!(record.former[0].owner, f.owner);
     assert_eq!(record.former[0].fence, fence_of(&first));
     assert_eq!(record.former[0].lease_until, first.lease_until);
+}
+
+/// L7: of many owners a record keeps the last ten before the present one.
+pub async fn a_record_keeps_the_newest_former_owners(harness: &dyn CronLockHarness) {
+    let f = Fixture::new(harness).await;
+    let owners: Vec<_> = (0..14).map(|n| Owner::new("x".repeat(n))).collect();
+    let mut fences = Vec::new();
+    for owner in &owners {
+        let claimed = won(f.one.claim(f.at, owner, &f.options).await.unwrap());
+        fences.push(fence_of(&claimed));
+        let let_go = f.one.settle(f.at, fences[fences.len() - 1], &Settlement::Abandon).await;
+        assert_eq!(let_go.unwrap(), SettleOutcome::Settled);
+    }
+    let record = f.record(f.at).await;
+    assert_eq!((record.attempt, &record.owner), (14, &owners[13]));
+    let kept = 13 - TickRecord::MAX_FORMER..13;
+    let former: Vec<_> = record.former.iter().map(|former| former.owner.clone()).collect();
+    assert_eq!(former, owners[kept.clone()]);
+    let former: Vec<_> = record.former.iter().map(|former| former.fence).collect();
+    assert_eq!(former, fences[kept]);
 }
 
 /// L7: a tick that kills its owners does not do so for ever.
