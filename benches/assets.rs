@@ -4,6 +4,10 @@
 //! The page cache is warm: the first round is not counted. What needs a tool that is not here is
 //! left out, and says so. The clock needs a machine that does nothing else; the time that the
 //! processes ran does not, as long as only ratios are looked at.
+//!
+//! `publish` writes a tree into the bucket that `STANDFAST_TEST_S3` names, beside s5cmd, rclone and
+//! the AWS command line, each as a process of its own. They bring no order into what they write, no
+//! marker and no condition.
 
 use std::fs;
 use std::io::Read as _;
@@ -34,6 +38,9 @@ fn main() {
     }
     if bench.wants("limit") {
         limit(&mut bench);
+    }
+    if bench.wants("publish") {
+        publish(&mut bench);
     }
     bench.finish();
 }
@@ -145,6 +152,98 @@ fn limit(bench: &mut Bench) {
     bench.target(&format!("at least 0.9 of cores x one core ({share:.2})"), share >= 0.9);
 }
 
+/// What a tool is told, for where it is to write.
+type Arguments<'a> = Box<dyn Fn(&str) -> Vec<String> + 'a>;
+
+const COPIES_BLINDLY: &str = "s5cmd cp";
+
+/// A new set in a bucket, beside tools that copy trees there.
+fn publish(bench: &mut Bench) {
+    let Ok(service) = std::env::var("STANDFAST_TEST_S3") else {
+        println!("left out: publish; STANDFAST_TEST_S3 names no bucket");
+        return;
+    };
+    // beside this program: target/release/deps/assets-…
+    let own = std::env::current_exe().expect("a program");
+    let program = own.ancestors().nth(2).expect("a directory").join("standfast-asset-hash");
+    if !program.exists() {
+        let build = "cargo build --release --package standfast-asset-hash --features s3";
+        println!("left out: publish; first {build}");
+        return;
+    }
+    let (place, query) = service.split_once('?').unwrap_or((&service, ""));
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let endpoint = pairs.find(|(name, _)| *name == "endpoint").map_or("", |(_, value)| value);
+    let root = std::env::temp_dir().join(format!("standfast-bench-set-{}", std::process::id()));
+    let files = bench.count(1000);
+    plant(&root, files, 10_240, 20);
+    let tree = root.display().to_string();
+    let run_number = std::process::id();
+    let number = std::cell::Cell::new(0);
+    // each time where nothing is yet
+    let next = || {
+        number.set(number.get() + 1);
+        format!("bench-{run_number}/{}", number.get())
+    };
+    let bucket = place.trim_start_matches("s3://");
+    let peers: [(&str, Arguments<'_>); 4] = [
+        (
+            "s5cmd sync",
+            Box::new(|to| words(&["--endpoint-url", endpoint, "sync", &format!("{tree}/"), to])),
+        ),
+        (
+            COPIES_BLINDLY,
+            Box::new(|to| words(&["--endpoint-url", endpoint, "cp", &format!("{tree}/"), to])),
+        ),
+        (
+            "rclone copy, 32 at once",
+            Box::new(|to| {
+                let remote = format!(":s3,provider=Other,env_auth=true,endpoint=\"{endpoint}\":");
+                let to = to.replacen("s3://", &remote, 1);
+                words(&["copy", "--transfers", "32", "--checkers", "32", &tree, &to])
+            }),
+        ),
+        (
+            "aws s3 sync",
+            Box::new(|to| words(&["--endpoint-url", endpoint, "s3", "sync", "--quiet", &tree, to])),
+        ),
+    ];
+    let mut table = Table::new(format!("publish: {files} files of 10 KiB"), &["ms", "cpu ms"])
+        .rows("standfast-asset-hash publish", || {
+            let store = format!("{place}/{}?{query}", next());
+            let publish = ["publish", &tree, "--quiet", "--commit", "v1", "--store", &store];
+            run(&program.display().to_string(), &publish)
+        });
+    let mut here = Vec::new();
+    for (name, arguments) in &peers {
+        let tool = name.split(' ').next().expect("a name");
+        if Command::new(tool).arg("--help").output().is_err() {
+            println!("left out: {name}; {tool} is not here");
+            continue;
+        }
+        here.push(*name);
+        let next = &next;
+        table = table.rows(*name, move || {
+            let arguments = arguments(&format!("s3://{bucket}/{}/", next()));
+            run(tool, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+    }
+    let results = table.run(bench);
+    fs::remove_dir_all(&root).expect("it was made here");
+    for peer in here {
+        let times = results.speed("standfast-asset-hash publish", peer);
+        if peer == COPIES_BLINDLY {
+            println!("  {times:.2} x {peer}, which does not ask what is there");
+            continue;
+        }
+        bench.target(&format!("publish: no slower than {peer} ({times:.2})"), times >= 1.0);
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 fn cores() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |cores| usize::from(cores) as f64)
 }
@@ -197,7 +296,9 @@ fn ran() -> f64 {
 
 fn run(program: &str, arguments: &[&str]) -> Vec<f64> {
     timed(|| {
-        let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
-        assert!(status.expect("it starts").success());
+        let mut command = Command::new(program);
+        // rclone does not start where it is set, and nothing here speaks TLS
+        command.args(arguments).env_remove("AWS_CA_BUNDLE").stdout(Stdio::null());
+        assert!(command.status().expect("it starts").success(), "{program}");
     })
 }
