@@ -156,9 +156,16 @@ fn what_is_printed_is_for_people_or_for_programs() {
         assert!(help.contains(command));
         assert!(world.text(&[command, "--help"]).contains("Usage:"));
     }
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         assert!(world.text(&["completions", shell]).contains("rollback"));
     }
+    // the way a shell asks for what `standfast-asset-hash ro` may become
+    world.write("completions", &world.text(&["completions", "bash"]));
+    let asked = "source ./completions; COMP_WORDS=(standfast-asset-hash ro); COMP_CWORD=1; \
+                 eval \"$(complete -p standfast-asset-hash | sed 's/.*-F \\([^ ]*\\).*/\\1/') \
+                 standfast-asset-hash ro standfast-asset-hash\"; echo \"${COMPREPLY[@]}\"";
+    let bash = Command::new("bash").args(["-c", asked]).current_dir(world.dir.path()).output();
+    assert_eq!(&*bash.unwrap().stdout, b"rollback\n");
     // on a terminal, what takes longer than a moment shows how far it is
     fs::write(world.path("dist/large"), vec![0; 300 << 20]).unwrap();
     let shown = Command::new("script")
@@ -245,19 +252,23 @@ fn a_file_that_cannot_be_read_is_refused() {
     let secret = world.path("dist/secret");
     fs::write(&secret, "").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    let publish = ["publish", "dist", "--commit", "v1"];
     // root reads everything
     let output = if fs::metadata(&secret).unwrap().uid() == 0 {
-        for dir in [world.dir.path(), &world.path("dist")] {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        for (dir, mode) in [(".", 0o755), ("dist", 0o755), ("store", 0o777)] {
+            fs::set_permissions(world.path(dir), fs::Permissions::from_mode(mode)).unwrap();
         }
-        let setpriv = ["--reuid=65534", "--clear-groups", PROGRAM, "hash"];
-        Command::new("setpriv").args(setpriv).arg(world.path("dist")).output().unwrap()
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups", PROGRAM]).args(publish);
+        command.current_dir(world.dir.path()).env("ASSET_STORE", &world.store);
+        command.output().expect("this test needs setpriv, of util-linux")
     } else {
-        world.run(&["hash", "dist"])
+        world.run(&publish)
     };
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("denied"), "{message}");
+    assert!(message.contains("denied") && message.contains("secret"), "{message}");
+    assert_eq!(world.bound(), 0);
 }
 
 #[test]

@@ -5,8 +5,12 @@
 //! happen. Depth first, every choice is taken in every state; a state that was met before (what is
 //! stored, and what each actor has been told) is not gone through again. That is exhaustive: for
 //! these actors, with one file at a time, and as many deaths and leaps of time as each scenario
-//! says; `STANDFAST_SOAK` adds to them. One thing is ruled out, as the contract says: that the grace period passes while
-//! a single request that binds a set is on its way.
+//! says; `STANDFAST_SOAK` adds to them. One thing is ruled out, as the contract says: that the grace
+//! period passes while a single request that binds a set is on its way.
+//!
+//! Everything is done twice: with versions that are unlike all others, and with versions that name
+//! contents. With those a delete can hit what was written anew, so for an hour publishers stand
+//! back, and no delete is on its way for as long as time leaps.
 #![cfg(feature = "blobstore")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -121,6 +125,7 @@ struct Scenario {
 struct World {
     clock: ManualClock,
     store: MemoryBlobStore,
+    by_content: bool,
     actors: Vec<Actor>,
     leaps: usize,
     deaths: usize,
@@ -140,12 +145,13 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl World {
-    fn new(scenario: &Scenario) -> Self {
+    fn new(scenario: &Scenario, by_content: bool) -> Self {
         let clock = ManualClock::at(DateTime::UNIX_EPOCH + 1000 * DAY);
         let store = MemoryBlobStore::new().with_clock(Arc::new(clock.clone()));
         let mut world = Self {
             clock,
             store,
+            by_content,
             actors: Vec::new(),
             leaps: scenario.leaps,
             deaths: scenario.deaths,
@@ -159,9 +165,7 @@ impl World {
             .map(|begin| {
                 let turnstile = Turnstile::default();
                 let gate = Arc::new(turnstile.clone());
-                let assets = AssetStore::new(Gated { store: world.store.clone(), gate });
-                let assets = assets.with_clock(Arc::new(Unhurried(world.clock.clone())));
-                let work = Some(begin(assets));
+                let work = Some(begin(world.assets_behind(gate)));
                 Actor { turnstile, work, outcome: None, history: 0, is_publisher: false }
             })
             .collect();
@@ -174,17 +178,28 @@ impl World {
     }
 
     fn assets(&self) -> AssetStore {
-        let clock = Arc::new(Unhurried(self.clock.clone()));
-        AssetStore::new(self.store.clone()).with_clock(clock)
+        self.assets_behind(Arc::new(support::Open))
+    }
+
+    fn assets_behind(&self, gate: Arc<dyn Gate>) -> AssetStore {
+        let gated = Gated { by_content: self.by_content, ..Gated::new(self.store.clone(), gate) };
+        AssetStore::new(gated).with_clock(Arc::new(Unhurried(self.clock.clone())))
     }
 
     fn entries(&self, prefix: &str) -> Vec<BlobEntry> {
         now(Blobs::new(self.store.clone()).list(prefix).try_collect()).unwrap()
     }
 
+    /// What is stored there, without what makes each write of a marker another one.
     fn bytes(&self, key: &str) -> Option<Vec<u8>> {
         let read = now(async { Blobs::new(self.store.clone()).get_bytes(key).await });
-        read.ok().map(|bytes| bytes.to_vec())
+        let bytes = read.ok()?.to_vec();
+        if !key.starts_with("sets/") {
+            return Some(bytes);
+        }
+        let mut marker: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert!(marker.as_object_mut().unwrap().remove("write").is_some());
+        Some(marker.to_string().into_bytes())
     }
 
     fn poll(&mut self, actor: usize) {
@@ -226,6 +241,7 @@ impl World {
             let (what, key) = self.request(*at).unwrap_or_default();
             let binding = ["commits/", "channels/", "sets/"];
             what == "put" && binding.iter().any(|folder| key.starts_with(folder))
+                || what == "delete" && self.by_content
         };
         if self.leaps > 0 && !alive.is_empty() && !alive.iter().any(binds) {
             choices.push(Choice::Leap);
@@ -285,6 +301,9 @@ impl World {
         for entry in self.entries("commits/") {
             let name = entry.key.as_str();
             let name = name.trim_start_matches("commits/").trim_end_matches(".txt").to_owned();
+            if self.by_content && self.is_condemned(name_of(&self.bytes(entry.key.as_str()))) {
+                continue;
+            }
             let verified =
                 now(async { self.assets().verify(commit(&name)).depth(Depth::Contents).await });
             let verified = verified.unwrap_or_else(|error| panic!("commit {name}: {error}"));
@@ -296,15 +315,25 @@ impl World {
         }
     }
 
+    fn is_condemned(&self, id: &str) -> bool {
+        let marker = self.bytes(&format!("sets/{id}.txt")).unwrap_or_default();
+        String::from_utf8(marker).unwrap().contains("\"condemned\"")
+    }
+
     fn check_end(&self, scenario: &Scenario) {
+        let mut everybody_lived = self.actors.iter().all(|actor| actor.outcome.is_some());
         for actor in &self.actors {
             if let Some(Err(error)) = &actor.outcome {
-                // another set for the same commit; nothing else may fail
+                // another set for the same commit; or one that is being deleted
                 assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-                assert!(!error.is_retryable(), "{error}");
+                let has_stood_back = self.by_content && error.retry_after().is_some();
+                assert!(has_stood_back || !error.is_retryable(), "{error}");
+                everybody_lived &= !has_stood_back;
             }
         }
-        let everybody_lived = self.actors.iter().all(|actor| actor.outcome.is_some());
+        if self.by_content {
+            self.clock.advance(DAY / 12);
+        }
         for (name, sets) in (scenario.ends)(self) {
             let found = now(async { self.assets().resolve(commit(name)).await });
             match found {
@@ -324,13 +353,22 @@ impl World {
     }
 }
 
-/// Goes through all states; how many there were.
+/// The id that a pointer names.
+fn name_of(pointer: &Option<Vec<u8>>) -> &str {
+    std::str::from_utf8(pointer.as_deref().unwrap()).unwrap().trim_end()
+}
+
+/// Goes through all states, with versions of both kinds; how many there were at least.
 fn explore(scenario: &Scenario) -> usize {
+    explore_with(scenario, false).min(explore_with(scenario, true))
+}
+
+fn explore_with(scenario: &Scenario, by_content: bool) -> usize {
     let mut seen = HashSet::new();
     let mut open: Vec<Vec<Choice>> = vec![Vec::new()];
     let mut deepest = 0;
     while let Some(path) = open.pop() {
-        let mut world = World::new(scenario);
+        let mut world = World::new(scenario, by_content);
         path.iter().for_each(|&choice| world.take(choice));
         let mut path = path;
         // on to the end, leaving the other choices of each state for later
@@ -359,7 +397,12 @@ fn explore(scenario: &Scenario) -> usize {
             assert!(path.len() < 500, "{}: no end after {path:?}", scenario.name);
         }
     }
-    println!("{}: {} states, up to {deepest} steps", scenario.name, seen.len());
+    let versions = if by_content { "of contents" } else { "unlike all others" };
+    println!(
+        "{}, versions {versions}: {} states, up to {deepest} steps",
+        scenario.name,
+        seen.len()
+    );
     seen.len()
 }
 
@@ -446,7 +489,7 @@ fn half_deleted(world: &World) {
     old_tombstone(world);
     let turnstile = Turnstile::default();
     let gate = Arc::new(turnstile.clone());
-    let assets = AssetStore::new(Gated { store: world.store.clone(), gate });
+    let assets = world.assets_behind(gate);
     let mut gc: Work = Box::pin(async move { assets.gc().concurrency(1).await.map(drop) });
     let mut context = Context::from_waker(Waker::noop());
     loop {

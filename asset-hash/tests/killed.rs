@@ -1,27 +1,28 @@
-//! A real publisher on the file system store, killed at random points.
+//! A real publisher, killed at random points: on the file system, and in a bucket.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use standfast_asset_hash::{AssetStore, Commit, Depth};
-use standfast_blobstore::{Blobs, FsBlobStore};
+use standfast_asset_hash::{AssetStore, Commit, Depth, SetName, SetState};
+use standfast_blobstore::{BlobStore, FsBlobStore};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_standfast-asset-hash");
 /// How often a publisher is killed; 200 times with `STANDFAST_SOAK`.
 const KILLS: u32 = 60;
 const FILES: usize = 40;
 
-fn publish(dir: &Path, commit: &str) -> Command {
+fn publish(dir: &Path, store: &str, commit: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .arg("publish")
         .arg(dir.join("dist"))
-        .args(["--commit", commit, "--concurrency", "4", "--store"])
-        .arg(format!("file://{}/store", dir.display()))
+        .args(["--commit", commit, "--concurrency", "4", "--store", store])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command
@@ -41,19 +42,15 @@ fn pseudo_random(state: &mut u64) -> f64 {
     (*state >> 33) as f64 / (1_u64 << 31) as f64
 }
 
-#[tokio::test]
-async fn whatever_a_killed_publisher_leaves_every_bound_commit_is_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
+/// Kills publishers to the store at `url`, and looks through `store` at what they leave.
+async fn kill_publishers(dir: &Path, url: &str, store: impl BlobStore) {
     fs::create_dir(dir.join("dist")).unwrap();
-    fs::create_dir(dir.join("store")).unwrap();
     write_version(dir, 0);
     let began = Instant::now();
-    assert!(publish(dir, "v0").status().unwrap().success());
+    assert!(publish(dir, url, "v0").status().unwrap().success());
     let whole = began.elapsed();
 
-    let store = FsBlobStore::open(dir.join("store")).await.unwrap();
-    let (blobs, assets) = (Blobs::new(store.clone()), AssetStore::new(store));
+    let assets = AssetStore::new(store);
     let (mut random, mut killed, mut bound, mut version) = (1, 0, 0, 1);
     let kills = if std::env::var_os("STANDFAST_SOAK").is_some() { 200 } else { KILLS };
     let mut round = 0;
@@ -62,31 +59,54 @@ async fn whatever_a_killed_publisher_leaves_every_bound_commit_is_whole() {
         assert!(round < 10 * kills, "publishers end before they can be killed");
         // again and again, until one gets through; the next one has other files
         write_version(dir, version);
-        let commit = format!("v{version}");
-        let mut publisher = publish(dir, &commit).spawn().unwrap();
+        let mut publisher = publish(dir, url, &format!("v{version}")).spawn().unwrap();
         // a busy machine is slower than it was at first, so some get to their end
         let share = 1.4 * pseudo_random(&mut random);
         tokio::time::sleep(whole.mul_f64(share)).await;
         publisher.kill().unwrap();
         killed += u32::from(!publisher.wait().unwrap().success());
 
-        if blobs.exists(format!("commits/{commit}.txt")).await.unwrap() {
-            let commit = Commit::new(commit).unwrap();
-            let verified = assets.verify(commit).depth(Depth::Contents).await.unwrap();
+        // whatever was left: each commit names a set that is there, and the newest set, of which
+        // the files may have been moved just now, is whole, whether a commit names it or not
+        let inventory = assets.inventory().await.unwrap();
+        assert!(inventory.dangling.is_empty(), "after publisher {round}: {inventory:?}");
+        assert!(inventory.sets.iter().all(|set| set.state == SetState::Live));
+        let commit = Commit::new(format!("v{version}")).unwrap();
+        let is_bound = inventory.sets.iter().any(|set| set.commits.contains(&commit));
+        let newest = SetName::from(inventory.sets[0].id);
+        for name in [Some(newest), is_bound.then(|| commit.into())].into_iter().flatten() {
+            let verified = assets.verify(name).depth(Depth::Contents).await.unwrap();
             assert!(verified.is_sound(), "after publisher {round}: {verified:?}");
-            bound += 1;
-            version += 1;
         }
+        bound += u32::from(is_bound);
+        version += u32::from(is_bound);
     }
     println!("{killed} of {round} publishers were killed, {bound} had bound their commit");
     assert!(bound > 0, "nobody got through");
     // the next one gets through, and all that was ever bound is whole
     write_version(dir, version);
-    assert!(publish(dir, &format!("v{version}")).status().unwrap().success());
+    assert!(publish(dir, url, &format!("v{version}")).status().unwrap().success());
     let inventory = assets.inventory().await.unwrap();
     assert!(inventory.dangling.is_empty());
     for set in &inventory.sets {
         let verified = assets.verify(set.id).depth(Depth::Contents).await.unwrap();
         assert!(verified.is_sound(), "{verified:?}");
     }
+}
+
+#[tokio::test]
+async fn whatever_a_killed_publisher_leaves_every_bound_commit_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("store");
+    fs::create_dir(&at).unwrap();
+    let store = FsBlobStore::open(&at).await.unwrap();
+    kill_publishers(dir.path(), &format!("file://{}", at.display()), store).await;
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn whatever_a_killed_publisher_leaves_in_a_bucket_every_bound_commit_is_whole() {
+    let Some(bucket) = support::bucket::Bucket::find() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    kill_publishers(dir.path(), &bucket.url(), bucket.store().await).await;
 }

@@ -23,6 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct World {
     clock: ManualClock,
     counter: Arc<Counter>,
+    store: MemoryBlobStore,
     blobs: Blobs,
     assets: AssetStore,
 }
@@ -32,8 +33,8 @@ fn world() -> World {
     let counter = Arc::new(Counter::default());
     let store = MemoryBlobStore::new().with_clock(Arc::new(clock.clone()));
     let gate = Arc::new(Arc::clone(&counter));
-    let assets = AssetStore::new(Gated { store: store.clone(), gate });
-    World { clock, counter, blobs: Blobs::new(store), assets }
+    let assets = AssetStore::new(Gated::new(store.clone(), gate));
+    World { clock, counter, blobs: Blobs::new(store.clone()), store, assets }
 }
 
 impl World {
@@ -220,7 +221,7 @@ async fn other_headers_are_given_on_request() {
 async fn requests_are_repeated_while_that_may_help() {
     let counter = Arc::new(Counter::default());
     let gate = Arc::new(Arc::clone(&counter));
-    let assets = AssetStore::new(Gated { store: MemoryBlobStore::new(), gate });
+    let assets = AssetStore::new(Gated::new(MemoryBlobStore::new(), gate));
     let set = set(3, &[]);
     let error = |kind| Error::new(kind, "test", "test");
     *counter.before.lock().unwrap() = vec![error(ErrorKind::Unavailable); 4];
@@ -242,7 +243,7 @@ async fn requests_are_repeated_while_that_may_help() {
 async fn an_answer_that_was_lost_does_not_roll_back_twice() {
     let counter = Arc::new(Counter::default());
     let gate = Arc::new(Arc::clone(&counter));
-    let assets = AssetStore::new(Gated { store: MemoryBlobStore::new(), gate });
+    let assets = AssetStore::new(Gated::new(MemoryBlobStore::new(), gate));
     let channel = channel("production");
     for (number, text) in ["a", "b", "c"].into_iter().enumerate() {
         let name = commit(&format!("v{number}"));
@@ -462,7 +463,7 @@ async fn files_that_nobody_finished_publishing_are_collected() {
     world.clock.advance(2 * HOUR);
     let done = world.assets.gc().await.unwrap();
     assert_eq!((done.deleted, done.objects, done.bytes), (vec![id], 2, 3));
-    assert_eq!(world.keys("").await, ["gc/last.txt"]);
+    assert_eq!(world.keys("").await, ["gc/clock.txt"]);
 }
 
 #[tokio::test]
@@ -487,4 +488,45 @@ async fn the_inventory_shows_what_names_what() {
     assert_eq!(shown, [(two, 4, 1, 0, Some("why")), (one, 3, 2, 1, None)]);
     assert_eq!(inventory.dangling, [commit("lost")]);
     assert_eq!(inventory.channels[&channel("p")].commit.as_deref(), Some("v1"));
+}
+
+#[tokio::test]
+async fn where_versions_name_contents_nobody_writes_what_may_be_deleted_in_that_moment() {
+    let world = world();
+    let gate = Arc::new(support::Open);
+    let store = Gated { by_content: true, ..Gated::new(world.store.clone(), gate) };
+    let clock = Arc::new(world.clock.clone());
+    let assets = AssetStore::new(store).with_clock(clock);
+    let set = set(3, &[]);
+    let id = assets.publish(&set, &commit("v1")).await.unwrap().id;
+    world.clock.advance(31 * DAY);
+    assert_eq!(assets.gc().await.unwrap().tombstoned, [id]);
+    world.clock.advance(8 * DAY);
+    let done = assets.gc().await.unwrap();
+    // the pointer, too
+    assert_eq!((&done.deleted, done.objects), (&vec![id], 4));
+    assert_eq!(assets.resolve(commit("v1")).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    world.clock.advance(HOUR / 4);
+    for publish in
+        [assets.publish(&set, &commit("v2")), assets.publish(&set, &commit("v2")).dry_run()]
+    {
+        let error = publish.await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true));
+        let wait = error.retry_after().unwrap();
+        assert!(wait > HOUR / 2 && wait <= HOUR * 3 / 4, "{wait:?}");
+    }
+    assert_eq!(assets.gc().await.unwrap().waiting, [id]);
+    world.clock.advance(HOUR);
+    assert_eq!(assets.publish(&set, &commit("v2")).await.unwrap().uploaded, 3);
+    assert!(assets.verify(commit("v2")).depth(Depth::Contents).await.unwrap().is_sound());
+
+    // with nobody in between, the marker goes an hour later
+    world.clock.advance(31 * DAY);
+    assert_eq!(assets.gc().await.unwrap().tombstoned, [id]);
+    world.clock.advance(8 * DAY);
+    assert_eq!(assets.gc().await.unwrap().deleted, [id]);
+    world.clock.advance(HOUR);
+    assert_eq!(assets.gc().await.unwrap().deleted, []);
+    assert_eq!(world.keys("").await, ["gc/clock.txt"]);
 }

@@ -8,13 +8,17 @@ use standfast_blobstore::{BlobKey, Blobs, ErrorKind};
 use standfast_queue::subprocess::SubprocessExecutor;
 use standfast_queue::{Job, JobContext, JobError, Progress};
 
-use crate::report::{self, ReportError};
+use crate::record::Record;
+use crate::report::{self, ReportError, shorten};
 
 /// How long uploads and reports are kept.
 pub const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of the input in the directory of a job process.
 const INPUT: &str = "input.csv";
+
+/// The most characters of a title.
+const TITLE: usize = 120;
 
 /// The id of the bundled data.
 pub const SAMPLE: &str = "sample";
@@ -28,6 +32,22 @@ pub struct ReportJob {
     pub group_by: String,
     /// The column to add up.
     pub sum: String,
+    /// What whoever asks calls the data, such as the name of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl ReportJob {
+    /// What to call the report: one line, not long.
+    pub fn title(&self) -> String {
+        let Self { data, group_by, sum, name } = self;
+        let of = match (name, &**data) {
+            (Some(name), _) => format!(" ({name})"),
+            (None, SAMPLE) => " (Sample)".to_owned(),
+            (None, _) => String::new(),
+        };
+        shorten(&format!("{sum} by {group_by}{of}"), TITLE)
+    }
 }
 
 /// What came of it: file names in the job process, blob keys afterwards.
@@ -51,18 +71,31 @@ pub struct Workshop {
     pub blobs: Blobs,
     /// What runs the job processes.
     pub executor: SubprocessExecutor,
+    /// Where it is recorded what became of a request.
+    pub record: Record,
 }
 
-/// In the worker: fetches the data, has a process of its own make the report, stores the files.
+/// In the worker: makes the report, and records how that ended.
 ///
 /// # Errors
 ///
-/// As the process says; `dead` when the data has expired.
+/// Those of the process; `dead` when the data has expired; those of the record: then the report is made again, under the same keys.
 pub async fn make_report(
     job: ReportJob,
     shop: Workshop,
     ctx: JobContext,
 ) -> Result<ReportFiles, JobError> {
+    let made = make(&job, &shop, &ctx).await;
+    shop.record.ended(&job, &made, &ctx).await?;
+    made
+}
+
+/// Fetches the data, has a process of its own make the report, stores the files.
+///
+/// # Errors
+///
+/// As the process says; `dead` when the data has expired.
+async fn make(job: &ReportJob, shop: &Workshop, ctx: &JobContext) -> Result<ReportFiles, JobError> {
     let dir = shop.executor.directory()?;
     let input = dir.path().join(INPUT);
     if job.data == SAMPLE {
@@ -75,7 +108,7 @@ pub async fn make_report(
             fetched => fetched?,
         };
     }
-    let made: ReportFiles = shop.executor.run(&ctx, dir.path()).await?;
+    let made: ReportFiles = shop.executor.run(ctx, dir.path()).await?;
     ctx.report(Progress::new(1, 1).message("storing the report"));
     // the same keys for every attempt of the run: one that died in between leaves nothing behind
     let prefix = format!("reports/{}/{}", ctx.once("report"), ctx.run());

@@ -3,11 +3,15 @@
 
 #![warn(missing_docs)]
 
+pub mod assets;
 pub mod config;
+mod cron;
 pub mod jobs;
 mod parts;
+pub mod record;
 pub mod report;
 pub mod server;
+pub mod start;
 pub mod wiring;
 
 /// The code in the prose of the repository runs with the tests.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use standfast_core::BoxError;
 use standfast_examples::config::{Command, Config, HELP};
 use standfast_examples::jobs;
+use standfast_examples::start;
 use standfast_examples::wiring::{self, Backends};
 use standfast_queue::subprocess::{self, JobProcess};
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Ok(Command::Job) => job(),
+        Ok(Command::Migrate(config)) => migrate(&config),
         Ok(Command::Run(config)) => run(*config),
         Err(error) => {
             eprintln!("{error}\n\n{HELP}");
@@ -39,6 +41,13 @@ fn job() -> Result<ExitCode, BoxError> {
 }
 
 #[tokio::main]
+async fn migrate(config: &Config) -> Result<ExitCode, BoxError> {
+    let migrated = wiring::migrate(config).await?;
+    println!("the tables of {} are up to date", migrated.join(" and "));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main]
 async fn run(config: Config) -> Result<ExitCode, BoxError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let backends = match Backends::choose(&config) {
@@ -48,7 +57,7 @@ async fn run(config: Config) -> Result<ExitCode, BoxError> {
             return Ok(ExitCode::from(2));
         }
     };
-    let (lifecycle, address) = wiring::start(config, backends).await?;
+    let (lifecycle, address) = start::start(config, backends).await?;
     // begun before the line, so that whoever waits for that can stop it in order
     let running = tokio::spawn(async move { lifecycle.run().await });
     // the one line that scripts wait for

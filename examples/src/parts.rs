@@ -8,6 +8,7 @@ use standfast_blobstore::Blobs;
 use standfast_core::{BoxError, CancellationToken, Lifecycle, Phase};
 use standfast_queue::http::StatusRoutes;
 use standfast_queue::{Jobs, Queue, Worker};
+use standfast_session::SessionHandler;
 use tokio::net::TcpListener;
 
 use crate::jobs::Workshop;
@@ -15,7 +16,7 @@ use crate::server;
 
 /// How long requests may take to be finished once the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(30);
-/// How often the disk is freed of what has expired, and how much at once.
+/// How often what has expired is removed, and how much at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 const SWEEP: usize = 1000;
 
@@ -61,13 +62,16 @@ async fn is_empty(queue: &dyn Queue) -> bool {
     stats.ready + stats.leased + stats.delayed == 0
 }
 
-/// Frees the disk of what has expired; any number of processes may do so.
-pub(crate) fn run_sweeper(lifecycle: &Lifecycle, blobs: Blobs) {
+/// Removes what has expired from where it does not go by itself; any number of processes may.
+pub(crate) fn run_sweeper(lifecycle: &Lifecycle, blobs: Blobs, sessions: Arc<dyn SessionHandler>) {
     let stopping = lifecycle.stopping(Phase::Cron);
     lifecycle.spawn(Phase::Cron, "sweeper", async move {
         loop {
             if let Err(error) = blobs.sweep(SWEEP).await {
-                tracing::warn!(%error, "what has expired stays for now");
+                tracing::warn!(%error, "files that have expired stay for now");
+            }
+            if let Err(error) = sessions.sweep(SWEEP).await {
+                tracing::warn!(%error, "sessions that have ended stay for now");
             }
             tokio::select! {
                 () = tokio::time::sleep(SWEEP_EVERY) => {}

@@ -1,35 +1,40 @@
 //! Where the parts meet: the only file that names a backend.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(feature = "redis")]
 use std::time::Duration;
 
+use standfast_asset_hash::{AssetRoutes, AssetStore, AssetUrls, Commit};
 use standfast_blobstore::{
     BlobRoutes, BlobStore, Blobs, ErrorKind, FsBlobStore, MemoryBlobStore, PutOutcome, SigningKey,
     UrlSigner,
 };
 #[cfg(feature = "redis")]
 use standfast_core::redis::{Durability, Redis};
-use standfast_core::{
-    Backoff, BoxError, HealthCheck, Lifecycle, LifecycleConfig, Phase, Verdict, random,
-};
-use standfast_queue::subprocess::{Subprocess, SubprocessExecutor};
+use standfast_core::{BoxError, SessionRef, SystemClock, Verdict, random};
+use standfast_cron_lock::{CronLock, CronLockConfig, MemoryCronLock};
+#[cfg(feature = "redis")]
+use standfast_cron_lock::{RedisCronConfig, RedisCronLock};
 use standfast_queue::{
-    Jobs, KindConfig, MemoryQueue, MemoryQueueConfig, MemoryStatusStore, Queue, RetryPolicy,
-    StatusHandle, StatusStore, Worker, WorkerConfig,
+    MemoryQueue, MemoryQueueConfig, MemoryStatusStore, Queue, StatusHandle, StatusStore,
 };
 #[cfg(feature = "redis")]
 use standfast_queue::{RedisQueue, RedisQueueConfig, RedisStatusConfig, RedisStatusStore};
-use tokio::net::TcpListener;
+use standfast_session::business::{BusinessStore, MemoryBusinessStore};
+use standfast_session::{Access, MemorySessionHandler, SessionHandler};
+#[cfg(feature = "postgres")]
+use standfast_session::{PostgresBusinessStore, PostgresSessionHandler};
+#[cfg(feature = "redis")]
+use standfast_session::{RedisSessionConfig, RedisSessionHandler};
 
+use crate::assets;
 use crate::config::{Config, Place, Role};
-use crate::jobs::{Workshop, make_report};
-use crate::parts;
-use crate::server::{self, App, Health};
 
 /// Where signed links point.
-const FILES: &str = "/files";
+pub(crate) const FILES: &str = "/files";
+/// Where assets are, unless told.
+pub(crate) const ASSETS: &str = "/assets";
 /// Where the secret is kept that all who share the files share.
 const SECRET: &str = "application/secret";
 /// How long replicas may take to have what counts as stored.
@@ -37,20 +42,18 @@ const SECRET: &str = "application/secret";
 const REPLICATED_WITHIN: Duration = Duration::from_secs(1);
 /// How many reports may wait.
 const MAX_WAITING: usize = 10_000;
-/// How long reports that were accepted may take to be made once the only process that knows them
-/// stops.
-const LAST_REPORTS: Duration = Duration::from_secs(60 * 60);
-/// How long a worker may take beyond its grace: to end what it had to interrupt, and to say so.
-const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// Where a process keeps things.
 #[derive(Debug)]
 pub struct Backends {
-    queue: Arc<dyn Queue>,
-    status: Arc<dyn StatusStore>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) status: Arc<dyn StatusStore>,
+    pub(crate) sessions: Arc<dyn SessionHandler>,
+    pub(crate) locks: Arc<dyn CronLock>,
+    pub(crate) business: Option<Arc<dyn BusinessStore>>,
     files: Files,
     /// Whether other processes take from the same queue.
-    is_shared: bool,
+    pub(crate) is_shared: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,14 @@ impl Backends {
             Some(place) if *place != config.queue => Kept::at("--status", place)?,
             _ => queue.clone(),
         };
+        let sessions = match &config.sessions {
+            Some(place) if *place != config.queue => Kept::at("--sessions", place)?,
+            _ => queue.clone(),
+        };
+        let locks = match &config.locks {
+            Some(place) if *place != config.queue => Kept::at("--locks", place)?,
+            _ => queue.clone(),
+        };
         let files = files(config)?;
         let is_shared = !matches!(queue, Kept::Here);
         let role = config.role;
@@ -86,28 +97,45 @@ impl Backends {
                         --status redis://host:port, or leave --status out"
                 .to_owned());
         }
+        if is_shared && matches!(sessions, Kept::Here) {
+            return Err("a queue that processes share needs sessions that they share: give it \
+                        --sessions redis://host:port, or leave --sessions out"
+                .to_owned());
+        }
+        if is_shared && matches!(locks, Kept::Here) {
+            return Err("a queue that processes share needs ticks that they share: give it \
+                        --locks redis://host:port, or leave --locks out"
+                .to_owned());
+        }
         if is_shared && matches!(files, Files::Memory) {
             return Err("a queue that processes share needs files that they share: give it \
                         --blobs file:///dir"
                 .to_owned());
         }
+        check_assets(config)?;
         let wrong = |error: standfast_core::Error| error.to_string();
         Ok(Self {
             queue: queue.queue(config).map_err(wrong)?,
             status: status.status(config).map_err(wrong)?,
+            sessions: sessions.sessions(config).map_err(wrong)?,
+            locks: locks.locks(config).map_err(wrong)?,
+            business: business(config, is_shared)?,
             files,
             is_shared,
         })
     }
 
-    /// Asks queue and statuses once. One that is away may come back, which the log says; one that
+    /// Asks all of them once. One that is away may come back, which the log says; one that
     /// does not let us in will not change its mind.
-    async fn greet(&self) -> standfast_core::Result<()> {
+    pub(crate) async fn greet(&self) -> standfast_core::Result<()> {
         let stats = async { self.queue.stats().await.map(drop) };
         let handle = StatusHandle::random();
         let status = async { self.status.get(&handle).await.map(drop) };
-        let (stats, status) = tokio::join!(stats, status);
-        for answer in [stats, status] {
+        let nobody = Access::trusted(SessionRef::random());
+        let session = async { self.sessions.load(&nobody).await.map(drop) };
+        let time = async { self.locks.now().await.map(drop) };
+        let (stats, status, session, time) = tokio::join!(stats, status, session, time);
+        for answer in [stats, status, session, time] {
             match answer {
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, "not there yet; the start goes on without it");
@@ -115,7 +143,8 @@ impl Backends {
                 answer => answer?,
             }
         }
-        for health in [self.queue.health().await, self.status.health().await] {
+        let (queue, status) = (self.queue.health(), self.status.health());
+        for health in [queue.await, status.await, self.sessions.health().await] {
             if let Verdict::Degraded(why) = &health.verdict {
                 tracing::warn!(asked = health.asked, why, "works, but look at it");
             }
@@ -131,6 +160,9 @@ enum Kept {
     Here,
     #[cfg(feature = "redis")]
     Redis(Redis),
+    /// Sessions only.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresSessionHandler),
 }
 
 impl Kept {
@@ -142,12 +174,17 @@ impl Kept {
                 Redis::from_url(url).map(Self::Redis).map_err(|error| format!("{option}: {error}"))
             }
             #[cfg(not(feature = "redis"))]
-            (Some(scheme), _) if scheme.starts_with("redis") => Err(format!(
-                "{option}: this program was built without Redis; build it with `--features redis`"
-            )),
+            (Some(scheme), _) if scheme.starts_with("redis") => Err(without(option, "redis")),
+            #[cfg(feature = "postgres")]
+            (Some("postgres"), Some(url)) if option == "--sessions" => {
+                let handler = PostgresSessionHandler::from_url(url);
+                handler.map(Self::Postgres).map_err(|error| format!("{option}: {error}"))
+            }
+            #[cfg(not(feature = "postgres"))]
+            (Some("postgres"), _) if option == "--sessions" => Err(without(option, "postgres")),
             _ => Err(format!(
                 "{option} takes memory:, redis://host, redis+cluster://host,host or \
-                 redis+sentinel://host,host/master"
+                 redis+sentinel://host,host/master; --sessions also postgres://user@host/database"
             )),
         }
     }
@@ -167,6 +204,8 @@ impl Kept {
                 config.durability = durability(app);
                 Ok(Arc::new(RedisQueue::from_parts(redis, &app.name, config)?))
             }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => unreachable!("a place of sessions is none of the queue"),
         }
     }
 
@@ -181,7 +220,107 @@ impl Kept {
                 config.durability = durability(app);
                 Ok(Arc::new(RedisStatusStore::from_parts(redis, config)?))
             }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => unreachable!("a place of sessions is none of statuses"),
         }
+    }
+
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "this process has one"))]
+    fn sessions(self, app: &Config) -> standfast_core::Result<Arc<dyn SessionHandler>> {
+        match self {
+            Self::Here => Ok(Arc::new(MemorySessionHandler::new())),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let mut config = RedisSessionConfig::default();
+                config.namespace.clone_from(&app.name);
+                config.durability = durability(app);
+                Ok(Arc::new(RedisSessionHandler::from_parts(redis, config)?))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(handler) => Ok(Arc::new(handler)),
+        }
+    }
+
+    fn locks(self, app: &Config) -> standfast_core::Result<Arc<dyn CronLock>> {
+        let mut rules = CronLockConfig::default();
+        rules.resolution = app.tick;
+        match self {
+            Self::Here => {
+                let clock = Arc::new(SystemClock);
+                Ok(Arc::new(MemoryCronLock::with_config(&app.name, rules, clock)?))
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let mut config = RedisCronConfig::default();
+                config.rules = rules;
+                config.durability = durability(app);
+                Ok(Arc::new(RedisCronLock::from_parts(redis, &app.name, config)?))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => unreachable!("a place of sessions is none of locks"),
+        }
+    }
+}
+
+#[cfg(not(all(feature = "redis", feature = "postgres")))]
+fn without(option: &str, feature: &str) -> String {
+    format!("{option}: this program was built without it; build it with `--features {feature}`")
+}
+
+/// A record that not all processes share, or that a failover may shorten, would be none.
+fn business(config: &Config, is_shared: bool) -> Result<Option<Arc<dyn BusinessStore>>, String> {
+    let option = "--business";
+    match config.business.as_ref().map(|place| (place.scheme(), place.text())) {
+        None if is_shared => Ok(None),
+        None => Ok(Some(Arc::new(MemoryBusinessStore::new()))),
+        Some((Some("memory"), _)) if is_shared => Err(format!(
+            "a queue that processes share needs a record that they share: give it {option} \
+             postgres://user@host/database, or leave {option} out"
+        )),
+        Some((Some("memory"), _)) => Ok(Some(Arc::new(MemoryBusinessStore::new()))),
+        #[cfg(feature = "postgres")]
+        Some((Some("postgres"), Some(url))) => match PostgresBusinessStore::from_url(url) {
+            Ok(store) => Ok(Some(Arc::new(store))),
+            Err(error) => Err(format!("{option}: {error}")),
+        },
+        #[cfg(not(feature = "postgres"))]
+        Some((Some("postgres"), _)) => Err(without(option, "postgres")),
+        Some(_) => Err(format!("{option} takes memory: or postgres://user@host/database")),
+    }
+}
+
+/// Makes the tables of whatever is kept in PostgreSQL, or brings them up to date; says which.
+///
+/// Any number of processes may do so at once, and again. Died in between: nothing is half done.
+///
+/// # Errors
+///
+/// When nothing is kept there, or it does not let us.
+#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "it has no table"))]
+pub async fn migrate(config: &Config) -> Result<Vec<&'static str>, BoxError> {
+    #[cfg_attr(not(feature = "postgres"), expect(unused_mut, reason = "it has no table"))]
+    let mut migrated = Vec::new();
+    for (option, place) in [("--sessions", &config.sessions), ("--business", &config.business)] {
+        let Some(place) = place.as_ref().filter(|place| place.scheme() == Some("postgres")) else {
+            continue;
+        };
+        #[cfg(not(feature = "postgres"))]
+        return Err(without(option, place.scheme().unwrap_or_default()).into());
+        #[cfg(feature = "postgres")]
+        {
+            let url = place.text().unwrap_or_default();
+            match option {
+                "--sessions" => PostgresSessionHandler::from_url(url)?.migrate().await?,
+                _ => PostgresBusinessStore::from_url(url)?.migrate().await?,
+            }
+            migrated.push(option);
+        }
+    }
+    match migrated.is_empty() {
+        true => {
+            Err("there is nothing to migrate: give --sessions or --business postgres://…".into())
+        }
+        false => Ok(migrated),
     }
 }
 
@@ -194,9 +333,13 @@ fn durability(app: &Config) -> Durability {
 }
 
 fn files(config: &Config) -> Result<Files, String> {
-    let Some(place) = &config.blobs else {
-        return Ok(Files::Directory(std::env::temp_dir().join("standfast-report")));
-    };
+    match &config.blobs {
+        Some(place) => files_at("--blobs", place),
+        None => Ok(Files::Directory(std::env::temp_dir().join("standfast-report"))),
+    }
+}
+
+fn files_at(option: &str, place: &Place) -> Result<Files, String> {
     let path = place.as_os_str();
     match (place.scheme(), place.text()) {
         (None, _) if !path.is_empty() => Ok(Files::Directory(path.into())),
@@ -205,92 +348,21 @@ fn files(config: &Config) -> Result<Files, String> {
             Some(path) if path.starts_with('/') && !path.contains('%') => {
                 Ok(Files::Directory(path.into()))
             }
-            _ => Err("--blobs takes file:///dir, without a host and without %".to_owned()),
+            _ => Err(format!("{option} takes file:///dir, without a host and without %")),
         },
-        _ => Err("--blobs takes a directory (/dir or file:///dir) or memory:".to_owned()),
+        _ => Err(format!("{option} takes a directory (/dir or file:///dir) or memory:")),
     }
-}
-
-/// Starts the parts of this process as parts of the returned lifecycle, and says where it serves.
-///
-/// # Errors
-///
-/// When the address cannot be had, the directory for files not be used, or a backend does not let
-/// us in.
-pub async fn start(
-    config: Config,
-    backends: Backends,
-) -> Result<(Lifecycle, Option<SocketAddr>), BoxError> {
-    let listener = match config.listen_on() {
-        Some(address) => {
-            let listener = TcpListener::bind(address).await;
-            Some(listener.map_err(|error| format!("cannot listen on {address}: {error}"))?)
-        }
-        None => None,
-    };
-    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    backends.greet().await?;
-
-    let mut lifetimes = LifecycleConfig::default();
-    lifetimes.readiness_delay = config.notice;
-    lifetimes.phase_timeout = match backends.is_shared {
-        true => lifetimes.phase_timeout.max(config.grace) + LAST_WORDS,
-        false => LAST_REPORTS,
-    };
-    let lifecycle = Lifecycle::with_config(lifetimes);
-    let Storage { blobs, routes, secret } = open_files(&config, &backends, address).await?;
-    let jobs = Jobs::new(Arc::clone(&backends.queue), Arc::clone(&backends.status));
-    let (queue, status, store) = (backends.queue, backends.status, Arc::clone(blobs.store()));
-    let own_queue = (!backends.is_shared).then(|| Arc::clone(&queue));
-    let mut checks: Vec<Arc<dyn HealthCheck + Send + Sync>> = vec![queue, status, store];
-
-    let job_process = Subprocess::new().arg("job").inherit_nothing().grace(Duration::from_secs(3));
-    let executor = SubprocessExecutor::new(job_process, std::env::temp_dir())?;
-    if config.role.works() {
-        let workshop = Workshop { blobs: blobs.clone(), executor: executor.clone() };
-        let worker = worker(&config, &jobs, workshop);
-        checks.push(Arc::new(worker.health()));
-        // a queue in this process goes with it: its worker stops only once that is empty
-        parts::run_worker(&lifecycle, worker, own_queue);
-        parts::run_sweeper(&lifecycle, blobs.clone());
-    }
-    let Some(listener) = listener else { return Ok((lifecycle, None)) };
-    let mut router = server::health(Health { lifecycle: lifecycle.clone(), checks: checks.into() });
-    if config.role.serves() {
-        let status = parts::status_routes(&jobs, &blobs, lifecycle.stopping(Phase::Http));
-        let app = App { jobs, blobs, staging: executor, secret, patience: config.patience };
-        router = router.merge(server::router(app, status).nest_service(FILES, routes));
-    }
-    parts::serve(&lifecycle, listener, router);
-    Ok((lifecycle, address))
-}
-
-fn worker(config: &Config, jobs: &Jobs, workshop: Workshop) -> Worker<Workshop> {
-    let kind = KindConfig::default().timeout(config.time_limit).retry(
-        RetryPolicy::default()
-            .max_attempts(3)
-            .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(10))),
-    );
-    let mut how = WorkerConfig::default();
-    how.concurrency = config.jobs;
-    how.lease = config.lease;
-    how.grace = config.grace;
-    jobs.worker(workshop).on_with(kind, make_report).config(how)
 }
 
 /// Files, what serves them, and a secret.
-struct Storage {
-    blobs: Blobs,
-    routes: BlobRoutes,
-    secret: Arc<[u8; 32]>,
+pub(crate) struct Storage {
+    pub(crate) blobs: Blobs,
+    pub(crate) routes: BlobRoutes,
+    pub(crate) secret: Arc<[u8; 32]>,
 }
 
-async fn open_files(
-    config: &Config,
-    backends: &Backends,
-    address: Option<SocketAddr>,
-) -> Result<Storage, BoxError> {
-    let base = public_url(config, address) + FILES;
+/// Opens the files of `backends`, whose links begin with `base`.
+pub(crate) async fn open_files(backends: &Backends, base: String) -> Result<Storage, BoxError> {
     if let Files::Directory(path) = &backends.files {
         match FsBlobStore::open(path).await {
             Ok(store) => {
@@ -329,11 +401,57 @@ async fn shared_secret(blobs: &Blobs) -> Result<[u8; 32], BoxError> {
     Ok(kept.as_ref().try_into().map_err(|_| format!("`{SECRET}` in the files has been damaged"))?)
 }
 
-/// Links are absolute, unless nobody knows under which name the server is reached.
-fn public_url(config: &Config, address: Option<SocketAddr>) -> String {
-    match (&config.public_url, address) {
-        (Some(url), _) => url.clone(),
-        (None, Some(address)) if !address.ip().is_unspecified() => format!("http://{address}"),
-        _ => String::new(),
+/// What goes together.
+fn check_assets(config: &Config) -> Result<(), String> {
+    if config.assets.as_ref().is_some_and(|base| !base.contains("{id}")) {
+        return Err("--assets takes a URL or a path with {id} in it, for caches' sake".to_owned());
     }
+    match (&config.asset_store, &config.commit, &config.assets) {
+        (None, None, _) => Ok(()),
+        (Some(place), Some(_), Some(_)) => match files_at("--asset-store", place)? {
+            Files::Memory => {
+                Err("--asset-store takes a directory: this memory is empty".to_owned())
+            }
+            _ => Ok(()),
+        },
+        _ => {
+            Err("--asset-store, --commit and --assets go together: where the sets are, which one, \
+                  and how browsers reach it"
+                .to_owned())
+        }
+    }
+}
+
+/// The addresses of the assets, and what serves those that are compiled in.
+///
+/// # Errors
+///
+/// When there is no set of this commit, after waiting for whoever may be publishing it.
+pub(crate) async fn open_assets(config: &Config) -> Result<(AssetUrls, AssetRoutes), BoxError> {
+    let embedded = assets::embedded();
+    let usual = format!("{ASSETS}/{{id}}/");
+    let base = config.assets.as_deref().unwrap_or(&usual);
+    let urls = match (&config.asset_store, &config.commit) {
+        (Some(place), Some(name)) => {
+            let Files::Directory(path) = files_at("--asset-store", place)? else {
+                return Err("--asset-store takes a directory".into());
+            };
+            // a typing error must not make a new store
+            if !path.is_dir() {
+                return Err(format!("--asset-store: {} is no directory", path.display()).into());
+            }
+            let store = AssetStore::new(FsBlobStore::open(path).await?);
+            let commit = Commit::new(name.as_str())?;
+            let resolved =
+                store.resolve(commit).wait(config.asset_wait).await.map_err(|error| {
+                    format!(
+                        "the assets of commit {name} cannot be had ({error}); publish them with \
+                     `standfast-asset-hash publish`, or leave --asset-store out"
+                    )
+                })?;
+            resolved.urls(base)?
+        }
+        _ => AssetUrls::new(base, embedded.manifest().clone())?,
+    };
+    Ok((urls, AssetRoutes::new(embedded)))
 }

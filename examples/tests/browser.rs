@@ -6,6 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::BufWriter;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -102,7 +103,7 @@ fn a_person_makes_reports() {
 #[test]
 fn the_sample_needs_no_file() {
     let Some(browser) = Browser::start() else { return };
-    let server = Server::start();
+    let server = Server::with(&["--tick", "1", "--every", "2"]);
     browser.open(&format!("http://{}/", server.address));
     browser.click("#use-sample");
     assert_eq!(browser.text("#chosen"), "Sample: 5,000 rows, 5 columns");
@@ -111,6 +112,48 @@ fn the_sample_needs_no_file() {
     assert_eq!(download(&browser, "region,revenue"), sample_totals());
     // the list of reports is still there after a reload
     browser.open(&format!("http://{}/", server.address));
+    await_ready(&browser);
+    assert!(browser.text("#jobs").contains("revenue by region (Sample)"));
+    browser.click("#history summary");
+    browser.until("the record is shown", |page| {
+        let (chain, events) = (page.text("#chain"), page.text("#events"));
+        chain == "complete and unchanged" && events.contains("Ready: revenue by region (Sample)")
+    });
+    browser.picture("8-history");
+    browser.click("#ticks summary");
+    browser.until("a tick has sent a report", |page| page.text("#ledger").contains("report"));
+    browser.run("document.querySelector('#ticks').scrollIntoView()");
+    browser.picture("10-ticks");
+    // and gone for who starts over, who is told so once
+    browser.click("#reports button[type=submit]");
+    browser.until("it is told", |page| {
+        page.run("return document.querySelector('.flash')?.innerText")
+            == "You have started over: your list is empty."
+    });
+    assert!(!browser.is_shown("#reports"));
+    browser.picture("9-over");
+    browser.open(&format!("http://{}/", server.address));
+    assert_eq!(browser.run("return document.querySelectorAll('.flash').length"), 0);
+}
+
+/// An address of this machine that others reach, or another one of its own.
+fn other_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // nothing is sent: it only says by which address
+    let outer = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    outer.map_or_else(|_| IpAddr::from([127, 0, 0, 2]), |address| address.ip())
+}
+
+#[test]
+fn a_browser_keeps_its_session_from_another_address() {
+    let Some(browser) = Browser::start() else { return };
+    let server = Server::with(&["--listen", "0.0.0.0:0"]);
+    let url = format!("http://{}/", SocketAddr::new(other_address(), server.address.port()));
+    browser.open(&url);
+    browser.click("#use-sample");
+    start(&browser, "region", "revenue");
+    await_ready(&browser);
+    browser.open(&url);
     await_ready(&browser);
     assert!(browser.text("#jobs").contains("revenue by region (Sample)"));
 }
@@ -150,4 +193,25 @@ fn a_report_can_be_cancelled() {
     support::eventually("the process is gone", || !support::process::is_alive(job));
     assert!(!browser.is_shown("#cancel"));
     browser.picture("7-cancelled");
+}
+
+#[test]
+fn a_phone_shows_all_of_it() {
+    let Some(browser) = Browser::start() else { return };
+    let server = Server::with(&["--tick", "1", "--every", "2"]);
+    browser.be_a_phone();
+    browser.open(&format!("http://{}/", server.address));
+    browser.click("#use-sample");
+    start(&browser, "region", "revenue");
+    await_ready(&browser);
+    browser.open(&format!("http://{}/", server.address));
+    await_ready(&browser);
+    for section in ["#ticks", "#history"] {
+        browser.until("it is shown", |page| page.is_shown(section));
+        browser.run(&format!("document.querySelector('{section}').open = true"));
+    }
+    let width = "return document.documentElement.scrollWidth";
+    assert_eq!(browser.run(width), 360, "nothing sticks out");
+    browser.run("document.querySelector('#reports').scrollIntoView()");
+    browser.picture("11-phone");
 }

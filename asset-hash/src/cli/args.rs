@@ -118,7 +118,7 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct Store {
-    /// Where the sets are, such as file:///srv/assets
+    /// Where the sets are: file:///directory, or s3://bucket/prefix?endpoint=…&region=…
     #[arg(long = "store", value_name = "URL", env = "ASSET_STORE")]
     pub(super) url: String,
 }
@@ -212,7 +212,7 @@ pub(super) struct Publish {
     /// Give the files of a set that is there these headers
     #[arg(long)]
     pub(super) reprofile: bool,
-    /// Let only those read the files whom the store knows
+    /// Let only those read the files whom the store knows; of a bucket, its policy says who may
     #[arg(long)]
     pub(super) private: bool,
     /// How long caches may keep the files [default: for a year, immutable]

@@ -17,7 +17,7 @@ pub(super) fn main() -> ExitCode {
     // the command line's own errors end with code 2
     let cli = Cli::parse();
     let output = Output::new(cli.json, cli.quiet);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command, &output)),
         Err(error) => Err(Failure::io("starting", &error)),

@@ -12,7 +12,11 @@ use super::exit::Failure;
 pub(super) async fn open(url: &str) -> Result<AssetStore, Failure> {
     let store: Arc<dyn BlobStore> = match url.split_once("://") {
         Some(("file", path)) => Arc::new(open_dir(directory(path)?).await?),
-        _ => return Err(Failure::usage(format!("{url:?} is no store; say file:///directory"))),
+        Some(("s3", _)) => open_bucket(url).await?,
+        _ => {
+            let known = "file:///directory or s3://bucket/prefix";
+            return Err(Failure::usage(format!("{url:?} is no store; say {known}")));
+        }
     };
     Ok(AssetStore::from(store))
 }
@@ -34,6 +38,24 @@ async fn open_dir(path: PathBuf) -> Result<FsBlobStore, Failure> {
         return Err(error.into());
     }
     Ok(FsBlobStore::open(path).await?)
+}
+
+/// Region, endpoint and credentials are looked for where all tools of AWS find them, unless the URL
+/// says otherwise.
+#[cfg(feature = "s3")]
+async fn open_bucket(url: &str) -> Result<Arc<dyn BlobStore>, Failure> {
+    use standfast_blobstore::{S3BlobStore, S3Config};
+
+    match S3BlobStore::open(url, S3Config::default()).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) if error.kind() == ErrorKind::Invalid => Err(Failure::usage(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(feature = "s3"))]
+async fn open_bucket(_: &str) -> Result<Arc<dyn BlobStore>, Failure> {
+    Err(Failure::usage("this program was built without buckets; install it with --features s3"))
 }
 
 fn decode(text: &str) -> Option<String> {

@@ -20,7 +20,8 @@ pub(super) async fn publish(args: Publish, output: &Output) -> Result<u8, Failur
     let assets = open(&args.store.url).await?;
     let set = read(&args.dir, &args.rules, output).await?;
     let mut profile = Profile::default();
-    if args.private {
+    // of a bucket, its policy says who may read, and no object differs from it
+    if args.private || !assets.store().capabilities().public {
         profile = profile.private();
     }
     if let Some(value) = &args.cache_control {

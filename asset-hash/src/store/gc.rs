@@ -12,7 +12,7 @@ use standfast_core::{ErrorKind, Result};
 use super::marker::Marker;
 use super::names::{CHANNELS, COMMITS, Channel, PINS, SETS, inner};
 use super::pool::Pool;
-use super::{AssetStore, failed, names};
+use super::{AssetStore, HOUR, failed, is_younger, names};
 use crate::digest::AssetId;
 
 /// A collection that begins when it is awaited.
@@ -80,7 +80,6 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl AssetStore {
@@ -177,13 +176,7 @@ impl Gc<'_> {
     /// period by then was there long before whatever could have been bound to it.
     async fn look(&self) -> Result<View> {
         let io = &self.assets.io;
-        let now = if self.is_dry {
-            io.clock.now()
-        } else {
-            let put = io.put(names::key(names::CLOCK), "collecting\n", Precondition::Always);
-            // invariant: a put without a condition is done or an error
-            put.await?.expect("a put without a condition").modified_at
-        };
+        let now = if self.is_dry { io.clock.now() } else { self.assets.time().await? };
         let mut roots = self.keep.clone();
         for entry in io.list(PINS).await? {
             roots.extend(inner::<AssetId>(&entry.key, PINS, ".txt"));
@@ -243,13 +236,19 @@ impl Gc<'_> {
                 collected.waiting.push(id);
             }
             Marker::Condemned if is_root => collected.broken.push(id),
-            // a publisher may not have noticed yet
-            Marker::Condemned if is_young(HOUR) => collected.waiting.push(id),
-            Marker::Tombstone(_) | Marker::Condemned => {
+            // a publisher may not have noticed yet, or another collector be at it
+            Marker::Condemned if version != entry.version || is_young(HOUR) => {
+                collected.waiting.push(id);
+            }
+            _ if self.assets.has_unique_versions() => {
                 self.unbind(id, view, collected).await?;
                 if self.delete(id, version, collected).await? {
                     collected.deleted.push(id);
                 }
+            }
+            marker => {
+                let is_condemned = marker == Marker::Condemned;
+                self.delete_in_time(id, version, is_condemned, view, collected).await?;
             }
         }
         Ok(())
@@ -313,6 +312,63 @@ impl Gc<'_> {
         Ok(true)
     }
 
+    /// The same where a delete of a version can hit equal bytes that somebody wrote since.
+    ///
+    /// Time divides the two: things are deleted only for some minutes after the marker was
+    /// condemned, or condemned anew; and written only when it has been that for an hour, so that no
+    /// delete is on its way any more. Therefore the pointers go after the marker was condemned,
+    /// and the marker itself stays until a collection finds nothing else: by then the last
+    /// delete is an hour old.
+    ///
+    /// Died in between: as above.
+    async fn delete_in_time(
+        &self,
+        id: AssetId,
+        version: Version,
+        is_condemned: bool,
+        view: &View,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let io = &self.assets.io;
+        let files = io.list(&format!("{id}/")).await?;
+        let pointers = view.pointers.get(&id).map_or(&[][..], Vec::as_slice);
+        if is_condemned && files.is_empty() && pointers.is_empty() {
+            if !self.is_dry {
+                io.delete(&names::marker(id), &version).await?;
+            }
+            return Ok(());
+        }
+        if !self.is_dry {
+            let pointers = pointers.iter().map(|pointer| (&pointer.key, &pointer.version));
+            let files = files.iter().map(|file| (&file.key, &file.version));
+            let mut since = io.clock.instant();
+            let mut condemned = self.condemn(id, Precondition::IfMatch(version)).await?;
+            let mut pool = Pool::new(self.concurrency);
+            for (key, seen) in pointers.chain(files) {
+                if self.assets.is_past(since)
+                    && let Some(before) = condemned
+                {
+                    while pool.next().await?.is_some() {}
+                    since = io.clock.instant();
+                    condemned = self.condemn(id, Precondition::IfMatch(before)).await?;
+                }
+                if condemned.is_none() {
+                    break;
+                }
+                pool.add(io.delete(key, seen)).await?;
+            }
+            while pool.next().await?.is_some() {}
+            if condemned.is_none() {
+                // somebody took it back, or collects it as well
+                return Ok(());
+            }
+        }
+        collected.objects += pointers.len() + files.len();
+        collected.bytes += files.iter().map(|file| file.size).sum::<u64>();
+        collected.deleted.push(id);
+        Ok(())
+    }
+
     /// Marks a set as condemned, unless somebody else has changed its marker.
     async fn condemn(&self, id: AssetId, precondition: Precondition) -> Result<Option<Version>> {
         let text = Marker::Condemned.encode();
@@ -340,12 +396,6 @@ impl Gc<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether less than `span` has passed since `at`. Times ahead, from a clock that was set back, are
-/// young.
-fn is_younger(at: DateTime<Utc>, now: DateTime<Utc>, span: Duration) -> bool {
-    now.signed_duration_since(at).to_std().map_or(true, |age| age < span)
 }
 
 impl<'a> IntoFuture for Gc<'a> {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use standfast_core::{Error, ErrorKind, Reason, Result};
+use standfast_core::{Error, ErrorKind, Id128, Reason, Result};
 
 use super::failed;
 use crate::digest::{AssetId, Digest};
@@ -59,16 +59,22 @@ impl Marker {
         }
     }
 
+    /// The text of one write of the marker. No two are equal: where versions name contents, a
+    /// condition would else hold for a marker that was another one in between.
     pub(super) fn encode(&self) -> String {
-        let with = |state: &str, Listed { manifest, profile }: &Listed| {
-            let manifest = manifest.to_json();
-            let head = format!("\"v\":{VERSION},\"state\":\"{state}\",\"profile\":\"{profile}\"");
-            format!("{{{head},\"manifest\":{manifest}}}\n")
+        self.encode_as(Id128::random())
+    }
+
+    fn encode_as(&self, write: Id128) -> String {
+        let head = |state| format!("\"v\":{VERSION},\"write\":\"{write}\",\"state\":\"{state}\"");
+        let with = |state, Listed { manifest, profile }: &Listed| {
+            let (head, manifest) = (head(state), manifest.to_json());
+            format!("{{{head},\"profile\":\"{profile}\",\"manifest\":{manifest}}}\n")
         };
         match self {
             Self::Live(listed) => with("live", listed),
             Self::Tombstone(listed) => with("tombstone", listed),
-            Self::Condemned => format!("{{\"v\":{VERSION},\"state\":\"condemned\"}}\n"),
+            Self::Condemned => format!("{{{}}}\n", head("condemned")),
         }
     }
 
@@ -146,6 +152,8 @@ mod tests {
         let golden = include_bytes!("../../tests/golden/marker-v1.json");
         let marker = Marker::decode(listed().manifest.id(), golden).unwrap();
         assert_eq!(marker, Marker::Live(listed()));
-        assert_eq!(marker.encode().as_bytes(), golden);
+        let write = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        assert_eq!(marker.encode_as(write).as_bytes(), golden);
+        assert_ne!(marker.encode(), marker.encode());
     }
 }

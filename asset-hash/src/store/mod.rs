@@ -16,6 +16,7 @@ mod verify;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use standfast_blobstore::{BlobStore, Precondition, Version};
 use standfast_core::{Clock, Error, ErrorKind, Result, SystemClock};
 
@@ -75,6 +76,10 @@ pub struct AssetStore {
 /// again: a collector may have come and gone. Far shorter than the shortest grace period.
 const WINDOW: Duration = Duration::from_secs(600);
 
+/// How long a request is on its way at most. Nothing is deleted sooner than this after others were
+/// told, and what may be deleted is not written for as long.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// How often an operation begins again because others changed what it was at.
 const ROUNDS: u32 = 20;
 
@@ -98,6 +103,18 @@ impl AssetStore {
 
     fn is_past(&self, seen: Instant) -> bool {
         self.io.clock.instant().saturating_duration_since(seen) >= WINDOW
+    }
+
+    /// Whether a delete of a version spares equal bytes that were written since.
+    fn has_unique_versions(&self) -> bool {
+        self.io.store.capabilities().unique_versions
+    }
+
+    /// What time it is by the clock of the store, which is asked by a put.
+    async fn time(&self) -> Result<DateTime<Utc>> {
+        let put = self.io.put(names::key(names::CLOCK), "what time is it?\n", Precondition::Always);
+        // invariant: a put without a condition is done or an error
+        Ok(put.await?.expect("a put without a condition").modified_at)
     }
 
     /// The marker of the set, if there is one, and its version.
@@ -139,6 +156,12 @@ impl From<Arc<dyn BlobStore>> for AssetStore {
     fn from(store: Arc<dyn BlobStore>) -> Self {
         Self { io: Io { store, clock: Arc::new(SystemClock) } }
     }
+}
+
+/// Whether less than `span` has passed since `at`. Times ahead, from a clock that was set back, are
+/// young.
+fn is_younger(at: DateTime<Utc>, now: DateTime<Utc>, span: Duration) -> bool {
+    now.signed_duration_since(at).to_std().map_or(true, |age| age < span)
 }
 
 fn no_set(id: AssetId) -> Error {

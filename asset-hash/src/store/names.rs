@@ -154,7 +154,7 @@ pub(super) const COMMITS: &str = "commits/";
 pub(super) const SETS: &str = "sets/";
 pub(super) const CHANNELS: &str = "channels/";
 pub(super) const PINS: &str = "pins/";
-pub(super) const CLOCK: &str = "gc/last.txt";
+pub(super) const CLOCK: &str = "gc/clock.txt";
 
 pub(super) fn key(text: &str) -> BlobKey {
     // invariant: made of ids, checked names and paths of a manifest, whose length leaves room

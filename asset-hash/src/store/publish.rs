@@ -10,7 +10,7 @@ use super::io::{Text, contended};
 use super::marker::{Listed, Marker};
 use super::names::{Channel, Commit};
 use super::profile::Profile;
-use super::{AssetStore, ROUNDS, failed, names};
+use super::{AssetStore, HOUR, ROUNDS, failed, is_younger, names};
 use crate::digest::{AssetId, Digest};
 use crate::local::LocalSet;
 use crate::manifest::Manifest;
@@ -127,7 +127,8 @@ impl AssetStore {
     ///
     /// - `Conflict`: the commit is bound to another set; the detail names files that differ. With
     ///   [`ChangedDuringRead`](standfast_core::Reason::ChangedDuringRead), retryable: a file is not
-    ///   as it was hashed. Retryable without that reason: others kept changing the same set.
+    ///   as it was hashed. Retryable without that reason: others kept changing the same set; or it
+    ///   is being deleted, and the store could not tell its new files from the old ones.
     /// - `Checksum`, `Corrupt`: the marker in the store was tampered with.
     /// - `Unsupported`: the store keeps nothing public; or a newer release wrote it.
     /// - What the store met.
@@ -273,6 +274,9 @@ impl Publish<'_> {
                 if let Some(listed) = other.as_ref().and_then(|(marker, _)| marker.listed()) {
                     self.same(listed)?;
                 }
+                if let Some((Marker::Condemned, version)) = other {
+                    self.stand_back(version).await?;
+                }
                 if !self.fill(other.as_ref(), done).await? {
                     return Ok(false);
                 }
@@ -306,6 +310,28 @@ impl Publish<'_> {
         }
         let detail = format!("set {} in the store has another digest", listed.manifest.id());
         Err(failed(ErrorKind::Checksum, "publish", detail))
+    }
+
+    /// Refuses to write what a collector may delete in this moment, where it could not tell what is
+    /// written from what it listed.
+    async fn stand_back(&self, condemned: &Version) -> Result<()> {
+        let (assets, id) = (self.assets, self.manifest().id());
+        if assets.has_unique_versions() {
+            return Ok(());
+        }
+        // one that was condemned anew fails at the marker, and comes here again
+        let marker = &names::marker(id);
+        let head = assets.io.again(|| assets.io.store.head(marker)).await?;
+        let Some(meta) = head.filter(|meta| meta.version == *condemned) else { return Ok(()) };
+        let now = if self.is_dry { assets.io.clock.now() } else { assets.time().await? };
+        if !is_younger(meta.modified_at, now, HOUR) {
+            return Ok(());
+        }
+        let age = now.signed_duration_since(meta.modified_at).to_std().unwrap_or_default();
+        let detail = format!("set {id} is being deleted; it can be published anew in an hour");
+        Err(failed(ErrorKind::Conflict, "publish", detail)
+            .with_retryable(true)
+            .with_retry_after(HOUR - age))
     }
 
     /// Writes the marker: from here on the set is there.

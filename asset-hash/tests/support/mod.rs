@@ -2,15 +2,18 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
+#[cfg(feature = "s3")]
+pub mod bucket;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use standfast_asset_hash::{Commit, LocalSet};
 use standfast_blobstore::{
-    BlobCapabilities, BlobKey, BlobMeta, BlobStore, Body, CopyOptions, CopyOutcome, DeleteOptions,
-    DeleteOutcome, GetOptions, GetOutcome, ListOptions, MemoryBlobStore, Page, PutOptions,
-    PutOutcome, SignRequest, SignedUrl, Swept,
+    Blob, BlobCapabilities, BlobKey, BlobMeta, BlobStore, Body, CopyOptions, CopyOutcome,
+    DeleteOptions, DeleteOutcome, GetOptions, GetOutcome, ListOptions, MemoryBlobStore, Page,
+    Precondition, PutOptions, PutOutcome, SignRequest, SignedUrl, Swept, Version,
 };
 use standfast_core::{Error, ErrorKind, Health, HealthCheck, Result};
 
@@ -30,9 +33,95 @@ pub trait Gate: std::fmt::Debug + Send + Sync + 'static {
 pub struct Gated {
     pub store: MemoryBlobStore,
     pub gate: Arc<dyn Gate>,
+    /// Whether versions name contents, as those of S3 do.
+    pub by_content: bool,
 }
 
 impl Gated {
+    pub fn new(store: MemoryBlobStore, gate: Arc<dyn Gate>) -> Self {
+        Self { store, gate, by_content: false }
+    }
+
+    /// The version that is shown of what was put.
+    fn shown(&self, mut meta: BlobMeta) -> BlobMeta {
+        if self.by_content {
+            meta.version = Version::new(format!("{:?}", meta.crc64));
+        }
+        meta
+    }
+
+    /// The store's own version of what is there, if it is the one that was shown; else one that
+    /// nothing has.
+    async fn own(&self, key: &BlobKey, shown: &Version) -> Result<Version> {
+        if !self.by_content {
+            return Ok(shown.clone());
+        }
+        let there = self.store.head(key).await?;
+        let there = there.filter(|meta| self.shown(meta.clone()).version == *shown);
+        Ok(there.map_or_else(|| Version::new("gone"), |meta| meta.version))
+    }
+
+    async fn own_condition(&self, key: &BlobKey, shown: &Precondition) -> Result<Precondition> {
+        Ok(match shown {
+            Precondition::IfMatch(version) => Precondition::IfMatch(self.own(key, version).await?),
+            other => other.clone(),
+        })
+    }
+
+    async fn put_now(&self, key: &BlobKey, body: Body, how: &PutOptions) -> Result<PutOutcome> {
+        let condition = self.own_condition(key, &how.precondition).await?;
+        let how = how.clone().with_precondition(condition);
+        Ok(match self.store.put(key, body, &how).await? {
+            PutOutcome::Stored(meta) => PutOutcome::Stored(Box::new(self.shown(*meta))),
+            refused => refused,
+        })
+    }
+
+    async fn get_now(&self, key: &BlobKey, how: &GetOptions) -> Result<GetOutcome> {
+        Ok(match self.store.get(key, how).await? {
+            GetOutcome::Found(blob) => {
+                let (meta, range) = (self.shown(blob.meta().clone()), blob.range());
+                GetOutcome::Found(Box::new(Blob::new(meta, range, true, blob.into_stream())))
+            }
+            other => other,
+        })
+    }
+
+    async fn list_now(&self, how: &ListOptions) -> Result<Page> {
+        let mut page = self.store.list(how).await?;
+        for entry in &mut page.blobs {
+            if let Some(meta) = self.store.head(&entry.key).await? {
+                entry.version = self.shown(meta).version;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn copy_now(
+        &self,
+        from: &BlobKey,
+        to: &BlobKey,
+        how: &CopyOptions,
+    ) -> Result<CopyOutcome> {
+        let condition = self.own_condition(to, &how.precondition).await?;
+        let mut own = how.clone().with_precondition(condition);
+        if let Some(version) = &how.source {
+            own = own.with_source(self.own(from, version).await?);
+        }
+        Ok(match self.store.copy(from, to, &own).await? {
+            CopyOutcome::Stored(meta) => CopyOutcome::Stored(Box::new(self.shown(*meta))),
+            other => other,
+        })
+    }
+
+    async fn delete_now(&self, key: &BlobKey, how: &DeleteOptions) -> Result<DeleteOutcome> {
+        let mut own = how.clone();
+        if let Some(version) = &how.if_match {
+            own = own.with_if_match(self.own(key, version).await?);
+        }
+        self.store.delete(key, &own).await
+    }
+
     async fn pass<T: Send>(
         &self,
         what: &str,
@@ -56,25 +145,28 @@ impl HealthCheck for Gated {
 #[async_trait]
 impl BlobStore for Gated {
     fn capabilities(&self) -> BlobCapabilities {
-        self.store.capabilities()
+        let mut capabilities = self.store.capabilities();
+        capabilities.unique_versions &= !self.by_content;
+        capabilities
     }
     async fn put(&self, key: &BlobKey, body: Body, how: &PutOptions) -> Result<PutOutcome> {
-        self.pass("put", key.as_str(), self.store.put(key, body, how)).await
+        self.pass("put", key.as_str(), self.put_now(key, body, how)).await
     }
     async fn get(&self, key: &BlobKey, how: &GetOptions) -> Result<GetOutcome> {
-        self.pass("get", key.as_str(), self.store.get(key, how)).await
+        self.pass("get", key.as_str(), self.get_now(key, how)).await
     }
     async fn head(&self, key: &BlobKey) -> Result<Option<BlobMeta>> {
-        self.pass("head", key.as_str(), self.store.head(key)).await
+        let head = async { Ok(self.store.head(key).await?.map(|meta| self.shown(meta))) };
+        self.pass("head", key.as_str(), head).await
     }
     async fn list(&self, how: &ListOptions) -> Result<Page> {
-        self.pass("list", &how.prefix, self.store.list(how)).await
+        self.pass("list", &how.prefix, self.list_now(how)).await
     }
     async fn copy(&self, from: &BlobKey, to: &BlobKey, how: &CopyOptions) -> Result<CopyOutcome> {
-        self.pass("copy", to.as_str(), self.store.copy(from, to, how)).await
+        self.pass("copy", to.as_str(), self.copy_now(from, to, how)).await
     }
     async fn delete(&self, key: &BlobKey, how: &DeleteOptions) -> Result<DeleteOutcome> {
-        self.pass("delete", key.as_str(), self.store.delete(key, how)).await
+        self.pass("delete", key.as_str(), self.delete_now(key, how)).await
     }
     async fn delete_many(&self, keys: &[BlobKey]) -> Result<Vec<DeleteOutcome>> {
         self.pass("delete_many", "", self.store.delete_many(keys)).await
@@ -87,6 +179,17 @@ impl BlobStore for Gated {
     }
     async fn sweep(&self, max: usize) -> Result<Swept> {
         self.store.sweep(max).await
+    }
+}
+
+/// Lets everything pass.
+#[derive(Debug)]
+pub struct Open;
+
+#[async_trait]
+impl Gate for Open {
+    async fn before(&self, _: &str, _: &str) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -13,14 +13,18 @@ pub use place::Place;
 pub const HELP: &str = "\
 standfast-report: turns a CSV file into a report, and shows how the parts of standfast fit together
 
-usage: standfast-report [all | serve | worker] [options]
+usage: standfast-report [all | serve | worker | cron | migrate] [options]
 
-  all      serves and makes reports in one process (the default)
+  all      all of the following in one process (the default)
   serve    serves; what it accepts is made by workers
   worker   makes reports
+  cron     ticks, and asks for the reports that are due; of all that do, one wins each tick
+  migrate  makes the tables of PostgreSQL, or brings them up to date, and ends; once for each
+           deploy, before its processes start
 
 Without options everything is in one process. With --queue there may be any number of each, started
-and stopped at any time, as long as they are given the same --queue, --status, --blobs and --name:
+and stopped at any time, as long as they are given the same --queue, --status, --sessions,
+--locks, --business, --blobs, --tick, --every and --name:
 
   standfast-report serve --queue redis://127.0.0.1:6379
   standfast-report worker --queue redis://127.0.0.1:6379
@@ -33,14 +37,30 @@ options:
                        redis+cluster://host,host,…
                        redis+sentinel://host,host,…/master
                      each also as rediss…, for TLS, with the feature `redis-tls`
+  --sessions URL     where it is kept who asked for what (default: the same place as --queue)
+                     as --status, or postgres://user[:password]@host/database with the feature
+                     `postgres`
+  --locks URL        where it is kept who won which tick (default: the same place as --queue)
+                     as --status
+  --business URL     where it is recorded, for ever, what was asked for and what became of it:
+                     memory: or postgres://… (default memory:; with a --queue that processes share,
+                     nowhere)
   --blobs WHERE      where files are kept: a directory (/dir or file:///dir), or memory:
                      (default: `standfast-report` in the system's temporary directory)
+  --assets BASE      how browsers reach the assets of the page: a URL or a path with {id} in it, such
+                     as https://cdn.example/{id}/ (default /assets/{id}/, where a server has what
+                     is compiled in)
+  --asset-store WHERE and --commit NAME
+                     the set of this commit, instead of what is compiled in, from where
+                     standfast-asset-hash has published it: a directory (/dir or file:///dir); to
+                     be served at --assets by whatever serves that
+  --asset-wait SECS  how long a start waits for whoever still publishes them (default 60)
   --replicas N       a report is accepted, and its end counts, once this many replicas of Redis have
                      it, so that a failover loses nothing (default 0: a failover may)
   --name NAME        keeps applications on the same servers apart (default standfast-report)
 
   --listen ADDRESS   where to serve (default 127.0.0.1:8080; 0 as port takes a free one);
-                     a worker answers /live, /ready and /health there, and nowhere unless told
+                     worker and cron answer /live, /ready and /health there, and nowhere unless told
   --public-url URL   how browsers reach the server, for links in answers (default: the address)
   --patience SECS    how long a request for a report waits for a queue that is away before it is
                      refused (default 10)
@@ -49,13 +69,17 @@ options:
 
   --jobs N           how many reports are made at once (default 2)
   --time-limit SECS  how long making one may take (default 600)
-  --lease SECS       how soon a report is made again after its worker died (default 30)
+  --lease SECS       how soon a report is made again after its worker died, and a tick is taken
+                     over after its winner died (default 30)
   --grace SECS       how long a worker that stops goes on with what it has begun; then it gives it
                      back (default 20)
+  --tick SECS        from one tick to the next (default 60)
+  --every SECS       how often a report about the sample is made by itself, a multiple of --tick
+                     (default 300)
   -h, --help         this text
 
-The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_BLOBS,
-STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
+The environment can say the same: STANDFAST_QUEUE, STANDFAST_STATUS, STANDFAST_SESSIONS,
+STANDFAST_LOCKS, STANDFAST_BUSINESS, STANDFAST_BLOBS, STANDFAST_NAME, STANDFAST_LISTEN. Passwords belong there: other users of a machine can see its
 command lines.
 ";
 
@@ -67,6 +91,8 @@ pub enum Command {
     Help,
     /// Be the process of one job.
     Job,
+    /// Make the tables that the application needs.
+    Migrate(Box<Config>),
     /// Be the application, or a part of it.
     Run(Box<Config>),
 }
@@ -81,17 +107,24 @@ pub enum Role {
     Serve,
     /// What makes reports.
     Worker,
+    /// What ticks.
+    Cron,
 }
 
 impl Role {
     /// Whether reports are asked for here.
     pub fn serves(self) -> bool {
-        self != Self::Worker
+        matches!(self, Self::All | Self::Serve)
     }
 
     /// Whether reports are made here.
     pub fn works(self) -> bool {
-        self != Self::Serve
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    /// Whether it takes part in ticking.
+    pub fn ticks(self) -> bool {
+        matches!(self, Self::All | Self::Cron)
     }
 }
 
@@ -101,6 +134,7 @@ impl fmt::Display for Role {
             Self::All => "all",
             Self::Serve => "serve",
             Self::Worker => "worker",
+            Self::Cron => "cron",
         })
     }
 }
@@ -116,6 +150,20 @@ pub struct Config {
     pub queue: Place,
     /// Where it is kept how they stand; where they wait, unless told.
     pub status: Option<Place>,
+    /// Where sessions are kept; where reports wait, unless told.
+    pub sessions: Option<Place>,
+    /// Where it is kept who won which tick; where reports wait, unless told.
+    pub locks: Option<Place>,
+    /// Where it is recorded what was asked for and what became of it.
+    pub business: Option<Place>,
+    /// Below which address the assets are, with `{id}` in it.
+    pub assets: Option<String>,
+    /// Where sets of assets are published, if another one than the compiled one is wanted.
+    pub asset_store: Option<Place>,
+    /// Which of them: the one of this commit.
+    pub commit: Option<String>,
+    /// How long to wait for it.
+    pub asset_wait: Duration,
     /// How many replicas must have what counts as stored.
     pub replicas: u32,
     /// Where files are kept; in a temporary directory, unless told.
@@ -136,6 +184,10 @@ pub struct Config {
     pub lease: Duration,
     /// How long a worker that stops goes on with what it has.
     pub grace: Duration,
+    /// From one tick to the next.
+    pub tick: Duration,
+    /// How often a report is made by itself.
+    pub every: Duration,
 }
 
 impl Default for Config {
@@ -145,6 +197,13 @@ impl Default for Config {
             name: "standfast-report".to_owned(),
             queue: Place::memory(),
             status: None,
+            sessions: None,
+            locks: None,
+            business: None,
+            assets: None,
+            asset_store: None,
+            commit: None,
+            asset_wait: Duration::from_secs(60),
             replicas: 0,
             blobs: None,
             listen: None,
@@ -155,6 +214,8 @@ impl Default for Config {
             time_limit: Duration::from_secs(600),
             lease: Duration::from_secs(30),
             grace: Duration::from_secs(20),
+            tick: Duration::from_secs(60),
+            every: Duration::from_secs(300),
         }
     }
 }
@@ -183,6 +244,9 @@ impl Command {
             config.queue = queue.into();
         }
         config.status = environment("STANDFAST_STATUS").map(Place::from);
+        config.sessions = environment("STANDFAST_SESSIONS").map(Place::from);
+        config.locks = environment("STANDFAST_LOCKS").map(Place::from);
+        config.business = environment("STANDFAST_BUSINESS").map(Place::from);
         config.blobs = environment("STANDFAST_BLOBS").map(Place::from);
         if let Some(name) = environment("STANDFAST_NAME") {
             config.name = name.string()?;
@@ -191,12 +255,21 @@ impl Command {
             config.listen = Some(listen.parse()?);
         }
         let mut parser = lexopt::Parser::from_args(arguments);
-        let mut role = None;
+        let (mut role, mut migrates) = (None, false);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("queue") => config.queue = parser.value()?.into(),
                 Long("status") => config.status = Some(parser.value()?.into()),
+                Long("sessions") => config.sessions = Some(parser.value()?.into()),
+                Long("locks") => config.locks = Some(parser.value()?.into()),
+                Long("business") => config.business = Some(parser.value()?.into()),
                 Long("blobs") => config.blobs = Some(parser.value()?.into()),
+                Long("assets") => config.assets = Some(parser.value()?.string()?),
+                Long("asset-store") => config.asset_store = Some(parser.value()?.into()),
+                Long("commit") => config.commit = Some(parser.value()?.string()?),
+                Long("asset-wait") => {
+                    config.asset_wait = Duration::from_secs(parser.value()?.parse()?);
+                }
                 Long("replicas") => config.replicas = parser.value()?.parse()?,
                 Long("name") => config.name = parser.value()?.string()?,
                 Long("listen") => config.listen = Some(parser.value()?.parse()?),
@@ -210,15 +283,24 @@ impl Command {
                 Long("time-limit") => config.time_limit = seconds(&mut parser)?,
                 Long("lease") => config.lease = seconds(&mut parser)?,
                 Long("grace") => config.grace = seconds(&mut parser)?,
+                Long("tick") => config.tick = seconds(&mut parser)?,
+                Long("every") => config.every = seconds(&mut parser)?,
                 Short('h') | Long("help") => return Ok(Self::Help),
                 Value(word) if role.is_none() => {
                     role = Some(match word.to_str() {
                         Some("job") => return Ok(Self::Job),
+                        Some("migrate") => {
+                            migrates = true;
+                            Role::All
+                        }
                         Some("all") => Role::All,
                         Some("serve") => Role::Serve,
                         Some("worker") => Role::Worker,
+                        Some("cron") => Role::Cron,
                         // not repeated: it may be a URL with a password
-                        _ => return Err("the roles are all, serve and worker".into()),
+                        _ => {
+                            return Err("the roles are all, serve, worker, cron and migrate".into());
+                        }
                     });
                 }
                 Value(_) => return Err("an argument that belongs to no option".into()),
@@ -226,7 +308,8 @@ impl Command {
             }
         }
         config.role = role.unwrap_or(config.role);
-        Ok(Self::Run(Box::new(config)))
+        let config = Box::new(config);
+        Ok(if migrates { Self::Migrate(config) } else { Self::Run(config) })
     }
 }
 

@@ -21,6 +21,7 @@ mod tests;
 
 use std::{fs::File, path::Path};
 
+pub(crate) use self::text::{Html, shorten};
 pub use self::{
     amount::Amount, arrival::Arrival, error::ReportError, page::CONTENT_SECURITY_POLICY,
     table::Columns,

@@ -85,15 +85,15 @@ fn the_sample_makes_a_report() {
 
 #[test]
 fn the_page_offers_the_columns_of_the_sample() {
-    let page = include_str!("../../web/index.html");
+    let page = include_str!("../server/page.html");
     assert!(page.contains("data-columns=\"date,region,product,units,revenue\""));
     assert!(page.contains("data-rows=\"5000\""));
 }
 
 #[test]
 fn the_page_has_what_its_script_looks_for() {
-    let page = include_str!("../../web/index.html");
-    let script = include_str!("../../web/app.js");
+    let page = include_str!("../server/page.html");
+    let script = include_str!("../../web/app.mjs");
     let ids: Vec<_> =
         script.split("$(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(ids.contains(&"start"));

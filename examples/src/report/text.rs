@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 /// The first `limit` characters, marked when some were left off; control characters show as blanks.
-pub(super) fn shorten(text: &str, limit: usize) -> String {
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = chars.by_ref().take(limit).collect();
     if chars.next().is_some() {
@@ -13,7 +13,7 @@ pub(super) fn shorten(text: &str, limit: usize) -> String {
 }
 
 /// Text made safe for HTML content and quoted attributes.
-pub(super) struct Html<'a>(pub(super) &'a str);
+pub(crate) struct Html<'a>(pub(crate) &'a str);
 
 impl Display for Html<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,16 @@
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use standfast_core::Error;
 use standfast_queue::SendError;
+use standfast_session::http::SessionError;
 
 use crate::report::ReportError;
 
 const AWAY: &str = "this does not work at the moment; please try again shortly";
+
+const ENDED: &str = "your session has ended meanwhile; load the page again";
 
 /// Why a request is not granted, in words.
 #[derive(Debug)]
@@ -43,6 +46,15 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::later(&error)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error.status() {
+            StatusCode::CONFLICT => Self::new(StatusCode::CONFLICT, ENDED),
+            _ => Self::later(&error),
+        }
     }
 }
 
@@ -83,5 +95,17 @@ impl IntoResponse for Failure {
             }
             code => (code, body).into_response(),
         }
+    }
+}
+
+/// What the session layer answers by itself, after the handler or instead of it, has no words.
+pub(super) async fn in_words(response: Response) -> Response {
+    match response.status() {
+        code if response.headers().contains_key(CONTENT_TYPE) || code.is_success() => response,
+        StatusCode::CONFLICT => Failure::new(StatusCode::CONFLICT, ENDED).into_response(),
+        code if code.is_server_error() => {
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, AWAY).into_response()
+        }
+        _ => response,
     }
 }

@@ -1,6 +1,5 @@
 //! Requests for reports: checked, sent, answered at once.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -11,10 +10,13 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use standfast_blobstore::{Blobs, ErrorKind};
-use standfast_core::{Error, Result as CoreResult};
+use standfast_core::{BusinessRef, Context, Error, JobId, Result as CoreResult};
+use standfast_queue::StatusHandle;
 use standfast_queue::http::{Accepted, IdempotencyKey, RequestContext};
+use standfast_session::business::Actor;
+use standfast_session::http::Session;
 
-use super::{App, Failure};
+use super::{App, Failure, visitor};
 use crate::jobs::{ReportFiles, ReportJob, SAMPLE, columns_key};
 use crate::report::{self, Columns};
 
@@ -23,12 +25,16 @@ const LINK: Duration = Duration::from_secs(60 * 60);
 
 /// `POST /get_report`, as JSON or as a form.
 ///
+/// In this order: recorded, sent, listed. Died after the first: recorded and never made; after the
+/// second: made and not listed. Whoever repeats the request with the same `Idempotency-Key`
+/// completes it, and gets the same report.
+///
 /// While the queue is away the request waits, and is refused when that takes too long. Then the
-/// report may have been sent all the same, and is made although nobody has its handle; whoever
-/// repeats the request with the same `Idempotency-Key` gets that one.
+/// report may have been sent all the same, and is made although nobody has its handle.
 pub(super) async fn request(
     State(app): State<App>,
     RequestContext(context): RequestContext,
+    session: Session,
     key: Option<IdempotencyKey>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -36,19 +42,39 @@ pub(super) async fn request(
     let body = body.map_err(|refused| Failure::new(refused.status(), refused.body_text()))?;
     let job: ReportJob = parse(&headers, &body)?;
     columns(&app.blobs, &job.data).await?.check(&job.group_by, &job.sum)?;
-    let owner = context.session;
-    let send = app.jobs.send(job).owner(owner).context(context);
-    let send = match key {
-        // the same names for the same request: of one visitor, with one key and one content
-        Some(key) => {
-            let (id, handle) = key.ids(&[&app.secret[..], &body].concat(), owner);
-            send.id(id, handle)
-        }
-        None => send,
-    };
-    let sent = tokio::time::timeout(app.patience, send.into_future()).await;
+    let sent = send(&app, context, &session, key, &headers, &job, &body);
+    let sent = tokio::time::timeout(app.patience, sent).await;
     let handle = sent.map_err(|_| Failure::queue_is_away())??;
-    Ok(Accepted::new(handle.id(), "/is_ready"))
+    Ok(Accepted::new(handle, "/is_ready"))
+}
+
+async fn send(
+    app: &App,
+    mut context: Context,
+    session: &Session,
+    key: Option<IdempotencyKey>,
+    headers: &HeaderMap,
+    job: &ReportJob,
+    body: &[u8],
+) -> Result<StatusHandle, Failure> {
+    visitor::recognise(session, headers, &mut context).await?;
+    let owner = context.session;
+    let (id, handle) = match key {
+        // the same names for the same request: of one visitor, with one key and one content
+        Some(key) => key.ids(&[&app.secret[..], body].concat(), owner),
+        None => (JobId::random(), StatusHandle::random()),
+    };
+    let actor = match owner {
+        Some(visitor) => Actor::User(visitor.to_string()),
+        None => Actor::Service("client".to_owned()),
+    };
+    context.business.get_or_insert_with(|| BusinessRef::new(format!("report-{id}")));
+    app.record.asked(job, id, actor, &context).await?;
+    let sent = app.jobs.send(job.clone()).id(id, handle).owner(owner).context(context).await?;
+    if owner.is_some() {
+        visitor::list(session, sent.id(), job).await?;
+    }
+    Ok(sent.id())
 }
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Failure> {

@@ -1,57 +1,170 @@
-//! Who asks: a browser that has seen the page carries a cookie, and reports it asks for are shown
-//! to it alone. A client without the cookie gets handles that whoever knows them may use.
+//! Who asks. Whoever opens the page gets a session; the reports it asks for are in its list, and
+//! are shown to it alone. A client that keeps no cookies, such as a script, gets handles that
+//! whoever knows them may use: a session that it throws away would lock it out of its own reports.
 
-use axum::extract::Request;
-use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
 use axum::middleware::Next;
-use axum::response::Response;
-use standfast_core::{Context, Id128, SessionRef};
+use axum::response::{Redirect, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use standfast_core::{BusinessRef, Context, Id128, SessionRef};
+use standfast_queue::StatusHandle;
+use standfast_session::business::BusinessEvent;
+use standfast_session::http::{Session, SessionError, SessionLayer, SessionLayerConfig};
+use standfast_session::{FieldValue, Flash, FlashLevel, SessionHandler, Snapshot, Timeouts};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const COOKIE_NAME: &str = "visitor";
+use super::{App, Failure};
+use crate::jobs::{KEEP, ReportJob};
 
-/// Puts the visitor's session, if there is one, and the request's id where handlers find them.
-pub(super) async fn recognise(mut request: Request, next: Next) -> Response {
-    let visitor = secret(request.headers()).map(session);
-    let request_id = request
-        .headers()
-        .get(&REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| id.len() <= 64)
-        .map_or_else(|| Id128::random().to_string(), str::to_owned);
-    let mut context = Context::default();
-    context.session = visitor;
-    context.request_id = Some(request_id.clone());
-    if let Some(visitor) = visitor {
-        request.extensions_mut().insert(visitor);
+/// Where the list of reports is in a session, and how long it gets.
+const REPORTS: &str = "reports";
+const LISTED: usize = 20;
+/// The kind of business session that a visitor's reports belong to.
+const BUSINESS: &str = "reports";
+
+/// Sessions for an application that browsers see under `public_url`.
+pub(super) fn layer(
+    sessions: Arc<dyn SessionHandler>,
+    public_url: &str,
+) -> standfast_core::Result<SessionLayer> {
+    let mut config = SessionLayerConfig::default();
+    // as long as there may be reports in it
+    config.timeouts = Timeouts::new(KEEP, 7 * KEEP);
+    config.is_persistent = true;
+    SessionLayer::with_config(sessions, public_url, config)
+}
+
+/// Looks up the session, if there is one, before whatever the page calls. While that cannot be
+/// done nothing else is: somebody else's report and an unknown one are the same 404, which must not
+/// be said of one's own. The page itself is shown.
+pub(super) async fn identify(
+    session: Session,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let context = session.context().await?;
+    if let Some(owner) = context.session {
+        request.extensions_mut().insert(owner);
     }
     request.extensions_mut().insert(context);
-    let mut response = next.run(request).await;
-    if let Ok(id) = HeaderValue::try_from(request_id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    Ok(next.run(request).await)
+}
+
+/// One line of the list.
+#[derive(Deserialize, Serialize)]
+struct Listed {
+    handle: String,
+    title: String,
+    asked_at: DateTime<Utc>,
+}
+
+/// Puts the session and the business session of whoever asks into `context`.
+///
+/// Of several first requests at once, each links the same business session, and one of them does.
+pub(super) async fn recognise(
+    session: &Session,
+    headers: &HeaderMap,
+    context: &mut Context,
+) -> Result<(), SessionError> {
+    if context.session.is_none() && headers.contains_key(COOKIE) {
+        // its session has ended; a client that sends cookies keeps the new one
+        context.session = Some(session.ensure().await?);
     }
-    response
-}
-
-/// The header that makes whoever has no cookie a visitor.
-pub(super) fn welcome(headers: &HeaderMap) -> Option<(HeaderName, String)> {
-    if secret(headers).is_some() {
-        return None;
+    let Some(owner) = context.session else { return Ok(()) };
+    let business = business_of(owner);
+    if session.business(BUSINESS).await?.is_none() {
+        session.attach(BUSINESS, &business);
+        match session.commit().await {
+            Err(error) if error.conflict().is_some() => {}
+            committed => committed?,
+        }
     }
-    let secret = Id128::random();
-    let day = 24 * 60 * 60;
-    let cookie = format!("{COOKIE_NAME}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={day}");
-    Some((SET_COOKIE, cookie))
+    context.business = Some(business);
+    Ok(())
 }
 
-fn secret(headers: &HeaderMap) -> Option<Id128> {
-    let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';'));
-    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('=')?.parse().ok())
+/// The reference cannot log in, and what is derived from it cannot either.
+fn business_of(session: SessionRef) -> BusinessRef {
+    let session = Id128::from(session).to_bytes();
+    let id = Id128::derive("standfast-report:business:1", &[&session]);
+    BusinessRef::new(format!("visitor-{id}"))
 }
 
-/// What is stored and logged of a visitor: it does not lead back to the cookie.
-fn session(secret: Id128) -> SessionRef {
-    Id128::derive("standfast-report:visitor:1", &[&secret.to_bytes()]).into()
+/// Puts a report into the list of the session, unless it is there. What requests at the same time
+/// put into it is all in it.
+///
+/// Died before it: the report is made and not listed; asked for again with its `Idempotency-Key`,
+/// it is.
+pub(super) async fn list(
+    session: &Session,
+    handle: StatusHandle,
+    job: &ReportJob,
+) -> Result<(), SessionError> {
+    let handle = handle.to_string();
+    let known = session.load().await?.map(|snapshot| listed(&snapshot)).unwrap_or_default();
+    if known.iter().all(|listed| listed.handle != handle) {
+        let listed = Listed { handle, title: job.title(), asked_at: Utc::now() };
+        let listed = json!(listed).to_string();
+        session.record(|patch| patch.append(REPORTS, listed, LISTED));
+    }
+    Ok(())
+}
+
+/// `GET /my_reports`: what this session has asked for, the newest first.
+pub(super) async fn my_reports(session: Session) -> Result<Json<Value>, Failure> {
+    let reports = session.load().await?.map(|snapshot| listed(&snapshot)).unwrap_or_default();
+    Ok(Json(json!({ "reports": reports })))
+}
+
+fn listed(snapshot: &Snapshot) -> Vec<Listed> {
+    let Some(FieldValue::List(list)) = snapshot.field(REPORTS).map(|field| &field.value) else {
+        return Vec::new();
+    };
+    // a line that an older release wrote otherwise is left out
+    list.iter().rev().filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// `GET /history`: what the record has about this session, the newest first.
+pub(super) async fn history(
+    State(app): State<App>,
+    session: Session,
+) -> Result<Json<Value>, Failure> {
+    let kept = match session.business(BUSINESS).await? {
+        Some(business) => app.record.history(&business).await?,
+        None => None,
+    };
+    let Some(history) = kept else { return Ok(Json(json!({ "events": [] }))) };
+    let event = |event: &BusinessEvent| {
+        json!({
+            "seq": event.seq,
+            "at": event.at,
+            "what": event.step.split('-').next(),
+            "why": event.cause,
+            "actor": event.actor,
+            "request_id": event.request_id,
+            "job": event.origin,
+            "hash": event.hash.to_string(),
+        })
+    };
+    let events: Vec<Value> = history.events.iter().map(event).collect();
+    Ok(Json(json!({ "events": events, "is_sound": history.is_sound })))
+}
+
+/// `POST /start_over`: ends the session and begins another one, which says so once.
+pub(super) async fn start_over(session: Session) -> Result<Redirect, Failure> {
+    session.logout().await?;
+    session.flash(FlashLevel::Success, "You have started over: your list is empty.");
+    Ok(Redirect::to("/"))
+}
+
+/// What the page does with a session: begins it, and takes the messages that were left for it.
+pub(super) async fn welcome(session: &Session) -> Result<Vec<Flash>, SessionError> {
+    session.ensure().await?;
+    session.take_flashes().await
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::process::{Signal, signal};
 use crate::support::table::{Table, read_totals, sample_totals};
+use crate::support::visitor::Visitor;
 use crate::support::{Server, eventually};
 
 const SMALL: Table = Table { rows: 2_000, note: 10 };
@@ -117,10 +118,7 @@ fn a_repeated_request_is_one_report() {
 
 /// The cookie of a new visitor.
 fn visitor(server: &Server) -> String {
-    let page = server.get("/");
-    let cookie = page.header("set-cookie").unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-    cookie.split(';').next().unwrap().to_owned()
+    Visitor::of(server).cookie().to_owned()
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod assets;
 mod flow;
 mod processes;
 mod recovery;
+mod sessions;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

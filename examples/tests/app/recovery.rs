@@ -8,10 +8,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
+use standfast_asset_hash::AssetUrls;
 use standfast_blobstore::{Blobs, MemoryBlobStore};
 use standfast_core::CancellationToken;
+use standfast_cron_lock::{Cron, MemoryCronLock};
+use standfast_examples::assets::{Page, embedded};
 use standfast_examples::jobs::{ReportFiles, ReportJob};
-use standfast_examples::server::{self, App};
+use standfast_examples::record::Record;
+use standfast_examples::server::{self, App, Ticks};
 use standfast_queue::http::StatusRoutes;
 use standfast_queue::subprocess::{Subprocess, SubprocessExecutor};
 use standfast_queue::testkit::{Fault, Faulty, Gate, QueueOperation};
@@ -19,6 +23,7 @@ use standfast_queue::{
     DeadLetterFilter, DeadLetters as _, JobError, Jobs, MemoryQueue, MemoryStatusStore,
     RedriveOptions, Worker,
 };
+use standfast_session::MemorySessionHandler;
 use tempfile::TempDir;
 use tower_service::Service as _;
 
@@ -40,14 +45,21 @@ impl Inside {
         let worker = jobs.worker(Arc::clone(&calls)).on(make);
         let staging = tempfile::tempdir().unwrap();
         let status = StatusRoutes::new(Arc::clone(jobs.status()));
+        let lock = MemoryCronLock::new("inside").unwrap();
+        let urls = AssetUrls::new("/{id}/", embedded().into_manifest()).unwrap();
         let app = App {
             jobs,
             blobs: Blobs::new(MemoryBlobStore::new()),
+            record: Record::default(),
+            page: Arc::new(Page::new(&urls).unwrap()),
+            ticks: Ticks { ledger: Cron::new(lock).ledger(), every: Duration::from_secs(60) },
             staging: SubprocessExecutor::new(Subprocess::new(), staging.path()).unwrap(),
             secret: Arc::new([7; 32]),
             patience: Duration::from_secs(60),
         };
-        Self { queue, router: server::router(app, status), worker, calls, _staging: staging }
+        let sessions = Arc::new(MemorySessionHandler::new());
+        let router = server::router(app, status, sessions, "http://localhost").unwrap();
+        Self { queue, router, worker, calls, _staging: staging }
     }
 
     fn post(&self, key: &str, product: &str) -> impl Future<Output = (StatusCode, Value)> + use<> {

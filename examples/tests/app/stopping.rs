@@ -115,3 +115,22 @@ fn a_second_signal_lets_everything_go() {
     signal(job, Signal::CONT);
     eventually("the job is gone", || !all.iter().any(|pid| is_alive(*pid)));
 }
+
+#[test]
+fn what_ticks_have_sent_is_made_before_the_process_ends() {
+    let mut server = Server::with(&["--tick", "1", "--every", "1"]);
+    let sent = |server: &Server| -> usize {
+        let ticks = server.get("/ticks").json();
+        let ticks = ticks["ticks"].as_array().unwrap().iter();
+        ticks.map(|tick| tick["reports"].as_array().unwrap().len()).sum()
+    };
+    eventually("ticks send reports", || sent(&server) > 2);
+    let before = sent(&server);
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended_within(Duration::from_secs(30)).code(), Some(0));
+    let made = server.stored().iter().filter(|path| path.ends_with("report.html")).count();
+    assert!(made >= before, "{made} of {before}");
+    let log = server.log();
+    let position = |words: &str| log.find(words).unwrap_or_else(|| panic!("{words:?} in {log}"));
+    assert!(position("cron stopped") < position("the worker has stopped"));
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod chaos;
+mod cron;
 mod failover;
 mod flow;
 mod ledger;
@@ -11,6 +12,7 @@ mod processes;
 #[allow(dead_code, reason = "a test has a `main` of its own")]
 #[path = "../../examples/redis_job.rs"]
 mod redis_job;
+mod sessions;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,8 +7,8 @@ use standfast_core::testkit::RedisServer;
 use standfast_core::testkit::redis::{self, RedisServerConfig};
 use tempfile::TempDir;
 
-use crate::support::eventually;
 use crate::support::process::{Signal, minds, signal};
+use crate::support::{eventually, program};
 use crate::wait_for;
 
 fn start(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -17,11 +17,8 @@ fn start(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
 }
 
 fn command(home: &TempDir, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standfast-report"));
+    let mut command = program();
     command.args(arguments).env("TMPDIR", home.path());
-    for name in ["BLOBS", "LISTEN", "NAME", "QUEUE", "STATUS"] {
-        command.env_remove(format!("STANDFAST_{name}"));
-    }
     command.envs(environment.iter().copied());
     command
 }
@@ -42,6 +39,13 @@ fn what_cannot_work_together_is_refused_with_what_to_give() {
         ("give it --queue redis://", &["serve"][..]),
         ("give it --queue redis://", &["worker", "--blobs", "/tmp", "--queue", "memory:"]),
         ("--status redis://", &["--queue", redis, "--status", "memory:"]),
+        ("--sessions redis://", &["--queue", redis, "--sessions", "memory:"]),
+        ("--locks redis://", &["--queue", redis, "--locks", "memory:"]),
+        ("--locks takes", &["--locks", "postgres://:s3cret@h"]),
+        ("give it --queue redis://", &["cron"]),
+        ("--business postgres://", &["--queue", redis, "--business", "memory:"]),
+        ("--business takes", &["--business", redis]),
+        ("--sessions takes", &["--sessions", "mysql://:s3cret@h"]),
         ("--blobs file:///dir", &["serve", "--queue", redis, "--blobs", "memory:"]),
         ("--blobs takes", &["--blobs", "s3://bucket"]),
         ("--blobs takes", &["--blobs", "file://host/dir"]),

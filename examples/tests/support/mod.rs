@@ -5,6 +5,7 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod table;
+pub(crate) mod visitor;
 pub(crate) mod webdriver;
 
 use std::fs::{self, File};
@@ -22,6 +23,19 @@ use tempfile::TempDir;
 use self::http::{Answer, Exchange, request};
 use self::process::Signal;
 use self::table::{Table, Totals, read_totals};
+
+/// What of the environment the program reads.
+const VARIABLES: [&str; 8] =
+    ["BLOBS", "BUSINESS", "LISTEN", "LOCKS", "NAME", "QUEUE", "SESSIONS", "STATUS"];
+
+/// The program, which nothing has been said to.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standfast-report"));
+    for name in VARIABLES {
+        command.env_remove(format!("STANDFAST_{name}"));
+    }
+    command
+}
 
 /// A running server, killed when it is dropped.
 pub(crate) struct Server {
@@ -45,15 +59,10 @@ impl Server {
         let temporary = home.path().join("tmp");
         fs::create_dir_all(&temporary).unwrap();
         let log = File::options().append(true).create(true).open(home.path().join("log")).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_standfast-report"))
-            .args(["--listen", "127.0.0.1:0", "--blobs"])
+        let mut process = program()
+            .args(["--listen", "127.0.0.1:0", "--every", "86400", "--blobs"])
             .arg(home.path().join("blobs"))
             .args(options)
-            .env_remove("STANDFAST_BLOBS")
-            .env_remove("STANDFAST_LISTEN")
-            .env_remove("STANDFAST_NAME")
-            .env_remove("STANDFAST_QUEUE")
-            .env_remove("STANDFAST_STATUS")
             .env("TMPDIR", &temporary)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

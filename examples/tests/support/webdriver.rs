@@ -58,6 +58,13 @@ impl Browser {
         Some(Self { driver, session, downloads, _profile: profile })
     }
 
+    /// Shows pages as a small phone does.
+    pub(crate) fn be_a_phone(&self) {
+        let screen = json!({ "width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": screen });
+        self.post("/goog/cdp/execute", &command);
+    }
+
     pub(crate) fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }

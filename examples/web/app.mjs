@@ -10,7 +10,6 @@ const MAX_STREAMS = 3;
 const START_TRIES = 5;
 /** When to give up on an answer; longer than the server is asked to wait for news. */
 const PATIENCE = 60_000;
-const STORE = "reports";
 
 // Talking to the server ---------------------------------------------------------------------
 
@@ -135,7 +134,8 @@ async function start(event) {
   event.preventDefault();
   const [group_by, sum] = [$("group-by").value, $("sum").value];
   if (group_by === sum) return showError("choose two different columns");
-  const body = JSON.stringify({ data: data.id, group_by, sum });
+  const name = data.id === "sample" ? undefined : data.name;
+  const body = JSON.stringify({ data: data.id, group_by, sum, name });
   if (unanswered?.body !== body) unanswered = { body, key: newKey() };
   const title = `${sum} by ${group_by} (${data.name})`;
   const headers = { "Content-Type": "application/json", "Idempotency-Key": unanswered.key };
@@ -147,8 +147,8 @@ async function start(event) {
     const { poll } = await insist("/get_report", options, tell, START_TRIES);
     unanswered = null;
     showError();
-    const job = jobs.find((known) => known.poll === poll) ?? add({ poll, title });
-    select(job);
+    select(add({ handle: new URL(poll, location.href).searchParams.get("handle"), title }));
+    showHistory();
   } catch (error) {
     if (error instanceof Refusal) unanswered = null;
     showError(error.message);
@@ -169,16 +169,13 @@ const jobs = [];
 let current = null;
 let streams = 0;
 
-function add({ poll, title }) {
-  const job = { poll, title, answer: { status: "wait", state: "queued" } };
-  job.handle = new URL(poll, location.href).searchParams.get("handle");
+function add({ handle, title }) {
+  const known = jobs.find((job) => job.handle === handle);
+  if (known) return known;
+  const poll = `/is_ready?handle=${encodeURIComponent(handle)}`;
+  const job = { handle, poll, title, answer: { status: "wait", state: "queued" } };
   jobs.unshift(job);
-  try {
-    sessionStorage.setItem(STORE, JSON.stringify(jobs.map(({ poll, title }) => ({ poll, title }))));
-  } catch {
-    // Without storage the list is gone after a reload; the reports are not.
-  }
-  watch(job);
+  watch(job).then(showHistory);
   return job;
 }
 
@@ -289,7 +286,7 @@ function show(job) {
 }
 
 function showList() {
-  $("history").hidden = jobs.length === 0;
+  $("reports").hidden = jobs.length === 0;
   while ($("jobs").children.length < jobs.length) $("jobs").append(newEntry());
   jobs.forEach((job, index) => {
     const [title, state, report, totals] = $("jobs").children[index].children;
@@ -313,6 +310,62 @@ function newEntry() {
     make("a", { textContent: "Totals", download: "totals.csv" }),
   );
   return entry;
+}
+
+/** What the server has recorded about this session; the page does without it. */
+async function showHistory() {
+  const { events, is_sound } = await request("/history").catch(() => ({ events: [] }));
+  $("history").hidden = events.length === 0;
+  $("chain").textContent =
+    { true: "complete and unchanged", false: "something was changed behind its back" }[is_sound] ?? "";
+  $("events").replaceChildren(
+    ...events.map(({ at, what, why, actor, request_id }) =>
+      row(clock(at), `${sentence(what)}: ${why}`, actor.split(":")[0], request_id?.slice(0, 8)),
+    ),
+  );
+}
+
+/** Who won the last ticks. */
+async function showTicks() {
+  const { ticks } = await request("/ticks").catch(() => ({ ticks: [] }));
+  $("ticks").hidden = ticks.length === 0;
+  $("last-tick").textContent = ticks.length > 0 ? `last at ${clock(ticks[0].at)}` : "";
+  $("ledger").replaceChildren(
+    ...ticks.map((tick) => {
+      const line = row(clock(tick.at), "", tick.winner, `${Math.max(tick.lag_ms, 0)} ms`);
+      line.children[1].append(...cameOf(tick));
+      return line;
+    }),
+  );
+}
+
+/** Links and words, with commas in between. */
+function cameOf({ state, error, missed, taken_over_from, reports }) {
+  const link = (run) =>
+    Object.assign(document.createElement("a"), {
+      href: `/scheduled/${run}`,
+      target: "_blank",
+      rel: "noopener",
+      textContent: "report",
+    });
+  const parts = [
+    ...reports.map(link),
+    ["done", "claimed"].includes(state) ? "" : (error ?? state),
+    missed > 0 ? `${missed} missed before it` : "",
+    taken_over_from.length > 0 ? `taken over from ${taken_over_from.join(", ")}` : "",
+  ].filter(Boolean);
+  if (parts.length === 0) return [state === "claimed" ? "under way" : "nothing was due"];
+  return parts.flatMap((part, at) => (at > 0 ? [", ", part] : [part]));
+}
+
+const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
+
+function row(...cells) {
+  const line = document.createElement("tr");
+  line.append(
+    ...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text ?? "" })),
+  );
+  return line;
 }
 
 function link(anchor, url) {
@@ -344,9 +397,11 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-try {
-  JSON.parse(sessionStorage.getItem(STORE) ?? "[]").reverse().forEach(add);
-} catch {
-  // What is stored is of no use; the page starts with an empty list.
-}
+const { reports } = await request("/my_reports").catch(() => ({ reports: [] }));
+reports.reverse().forEach(add);
 if (jobs.length > 0) select(jobs[0]);
+showHistory();
+for (;;) {
+  if (!document.hidden) await showTicks();
+  await sleep(15_000);
+}
