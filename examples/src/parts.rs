@@ -24,12 +24,13 @@ const SWEEP: usize = 1000;
 pub(crate) fn status_routes(
     jobs: &Jobs,
     blobs: &Blobs,
+    works_for: Duration,
     stopping: CancellationToken,
 ) -> StatusRoutes {
     let blobs = blobs.clone();
     let routes = StatusRoutes::new(Arc::clone(jobs.status())).on_ready(move |status| {
         let blobs = blobs.clone();
-        async move { server::links(&blobs, status.result.clone()).await }
+        async move { server::links(&blobs, status.result.clone(), works_for).await }
     });
     routes.until(stopping)
 }

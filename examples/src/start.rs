@@ -85,18 +85,22 @@ pub async fn start(
         let (urls, assets) = open_assets(&config).await?;
         let page =
             Page::new(&urls).map_err(|error| format!("these are no assets of ours: {error}"))?;
-        let status = parts::status_routes(&jobs, &blobs, lifecycle.stopping(Phase::Http));
+        let status =
+            parts::status_routes(&jobs, &blobs, config.links, lifecycle.stopping(Phase::Http));
         let patience = config.patience;
         let staging = executor;
         let page = Arc::new(page);
-        let app = App { jobs, blobs, staging, record, page, ticks, secret, patience };
+        let links = config.links;
+        let app = App { jobs, blobs, links, staging, record, page, ticks, secret, patience };
         let seen_as = config.public_url.unwrap_or(format!("http://{}", listener.local_addr()?));
         if seen_as.starts_with("https:") {
             tracing::info!("cookies go over https alone: who comes over http keeps no session");
         }
         let routes_of_ours = server::router(app, status, sessions, &seen_as)?;
-        let routes_of_ours = routes_of_ours.nest_service(FILES, routes);
         router = router.merge(routes_of_ours.nest_service(ASSETS, assets));
+        if let Some(routes) = routes {
+            router = router.nest_service(FILES, routes);
+        }
     }
     parts::serve(&lifecycle, listener, router);
     Ok((lifecycle, address))

@@ -10,6 +10,8 @@ use standfast_blobstore::{
     BlobRoutes, BlobStore, Blobs, ErrorKind, FsBlobStore, MemoryBlobStore, PutOutcome, SigningKey,
     UrlSigner,
 };
+#[cfg(feature = "s3")]
+use standfast_blobstore::{S3BlobStore, S3Config};
 #[cfg(feature = "redis")]
 use standfast_core::redis::{Durability, Redis};
 use standfast_core::{BoxError, SessionRef, SystemClock, Verdict, random};
@@ -60,6 +62,8 @@ pub struct Backends {
 enum Files {
     Directory(PathBuf),
     Memory,
+    #[cfg(feature = "s3")]
+    S3(String),
 }
 
 impl Backends {
@@ -262,7 +266,7 @@ impl Kept {
     }
 }
 
-#[cfg(not(all(feature = "redis", feature = "postgres")))]
+#[cfg(not(all(feature = "redis", feature = "postgres", feature = "s3")))]
 fn without(option: &str, feature: &str) -> String {
     format!("{option}: this program was built without it; build it with `--features {feature}`")
 }
@@ -344,25 +348,39 @@ fn files_at(option: &str, place: &Place) -> Result<Files, String> {
     match (place.scheme(), place.text()) {
         (None, _) if !path.is_empty() => Ok(Files::Directory(path.into())),
         (Some("memory"), _) => Ok(Files::Memory),
+        #[cfg(feature = "s3")]
+        (Some("s3"), Some(url)) => Ok(Files::S3(url.to_owned())),
+        #[cfg(not(feature = "s3"))]
+        (Some("s3"), _) => Err(without(option, "s3")),
         (Some("file"), Some(url)) => match url.strip_prefix("file://") {
             Some(path) if path.starts_with('/') && !path.contains('%') => {
                 Ok(Files::Directory(path.into()))
             }
             _ => Err(format!("{option} takes file:///dir, without a host and without %")),
         },
-        _ => Err(format!("{option} takes a directory (/dir or file:///dir) or memory:")),
+        _ => Err(format!(
+            "{option} takes a directory (/dir or file:///dir), s3://bucket/prefix or memory:"
+        )),
     }
 }
 
 /// Files, what serves them, and a secret.
 pub(crate) struct Storage {
     pub(crate) blobs: Blobs,
-    pub(crate) routes: BlobRoutes,
+    /// What answers links that are ours to answer.
+    pub(crate) routes: Option<BlobRoutes>,
     pub(crate) secret: Arc<[u8; 32]>,
 }
 
 /// Opens the files of `backends`, whose links begin with `base`.
 pub(crate) async fn open_files(backends: &Backends, base: String) -> Result<Storage, BoxError> {
+    #[cfg(feature = "s3")]
+    if let Files::S3(url) = &backends.files {
+        // links lead to the service, which answers them
+        let blobs = Blobs::new(S3BlobStore::open(url, S3Config::default()).await?);
+        let secret = Arc::new(shared_secret(&blobs).await?);
+        return Ok(Storage { blobs, routes: None, secret });
+    }
     if let Files::Directory(path) = &backends.files {
         match FsBlobStore::open(path).await {
             Ok(store) => {
@@ -384,7 +402,7 @@ pub(crate) async fn open_files(backends: &Backends, base: String) -> Result<Stor
 
 fn storage(store: impl BlobStore + Clone, signer: UrlSigner, secret: [u8; 32]) -> Storage {
     let routes = BlobRoutes::new(store.clone(), signer);
-    Storage { blobs: Blobs::new(store), routes, secret: Arc::new(secret) }
+    Storage { blobs: Blobs::new(store), routes: Some(routes), secret: Arc::new(secret) }
 }
 
 /// The secret of all who share these files: links that one of them signed are good at the others
@@ -433,14 +451,18 @@ pub(crate) async fn open_assets(config: &Config) -> Result<(AssetUrls, AssetRout
     let base = config.assets.as_deref().unwrap_or(&usual);
     let urls = match (&config.asset_store, &config.commit) {
         (Some(place), Some(name)) => {
-            let Files::Directory(path) = files_at("--asset-store", place)? else {
-                return Err("--asset-store takes a directory".into());
+            let store = match files_at("--asset-store", place)? {
+                Files::Memory => return Err("--asset-store takes no memory".into()),
+                // a typing error must not make a new store
+                Files::Directory(path) if !path.is_dir() => {
+                    return Err(format!("--asset-store: {} is no directory", path.display()).into());
+                }
+                Files::Directory(path) => AssetStore::new(FsBlobStore::open(path).await?),
+                #[cfg(feature = "s3")]
+                Files::S3(url) => {
+                    AssetStore::new(S3BlobStore::open(&url, S3Config::default()).await?)
+                }
             };
-            // a typing error must not make a new store
-            if !path.is_dir() {
-                return Err(format!("--asset-store: {} is no directory", path.display()).into());
-            }
-            let store = AssetStore::new(FsBlobStore::open(path).await?);
             let commit = Commit::new(name.as_str())?;
             let resolved =
                 store.resolve(commit).wait(config.asset_wait).await.map_err(|error| {

@@ -45,15 +45,18 @@ options:
   --business URL     where it is recorded, for ever, what was asked for and what became of it:
                      memory: or postgres://… (default memory:; with a --queue that processes share,
                      nowhere)
-  --blobs WHERE      where files are kept: a directory (/dir or file:///dir), or memory:
+  --blobs WHERE      where files are kept: a directory (/dir or file:///dir), memory:, or, with the
+                     feature `s3`, s3://bucket/prefix?endpoint=…&region=…&path_style=true&features=…
+                     with credentials from the environment, as for other tools of AWS
                      (default: `standfast-report` in the system's temporary directory)
+  --links SECS       how long a link to a report works (default 3600)
   --assets BASE      how browsers reach the assets of the page: a URL or a path with {id} in it, such
                      as https://cdn.example/{id}/ (default /assets/{id}/, where a server has what
                      is compiled in)
   --asset-store WHERE and --commit NAME
                      the set of this commit, instead of what is compiled in, from where
-                     standfast-asset-hash has published it: a directory (/dir or file:///dir); to
-                     be served at --assets by whatever serves that
+                     standfast-asset-hash has published it: as --blobs; to be served at
+                     --assets by whatever serves that
   --asset-wait SECS  how long a start waits for whoever still publishes them (default 60)
   --replicas N       a report is accepted, and its end counts, once this many replicas of Redis have
                      it, so that a failover loses nothing (default 0: a failover may)
@@ -172,6 +175,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// How browsers reach the server, if not at the address it listens on.
     pub public_url: Option<String>,
+    /// How long a link to a report works.
+    pub links: Duration,
     /// How long a request waits for the queue.
     pub patience: Duration,
     /// How long a server that stops goes on serving.
@@ -208,6 +213,7 @@ impl Default for Config {
             blobs: None,
             listen: None,
             public_url: None,
+            links: Duration::from_secs(60 * 60),
             patience: Duration::from_secs(10),
             notice: Duration::ZERO,
             jobs: 2,
@@ -277,6 +283,7 @@ impl Command {
                     let url = parser.value()?.string()?;
                     config.public_url = Some(url.trim_end_matches('/').to_owned());
                 }
+                Long("links") => config.links = seconds(&mut parser)?,
                 Long("patience") => config.patience = seconds(&mut parser)?,
                 Long("notice") => config.notice = Duration::from_secs(parser.value()?.parse()?),
                 Long("jobs") => config.jobs = parser.value()?.parse()?,

@@ -39,6 +39,8 @@ pub struct App {
     pub jobs: Jobs,
     /// Where uploads go.
     pub blobs: Blobs,
+    /// How long a link to a finished report works.
+    pub links: Duration,
     /// Where uploads are while they arrive.
     pub staging: SubprocessExecutor,
     /// Where it is recorded who asked for what.

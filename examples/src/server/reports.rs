@@ -20,9 +20,6 @@ use super::{App, Failure, visitor};
 use crate::jobs::{ReportFiles, ReportJob, SAMPLE, columns_key};
 use crate::report::{self, Columns};
 
-/// How long a link to a finished report works.
-const LINK: Duration = Duration::from_secs(60 * 60);
-
 /// `POST /get_report`, as JSON or as a form.
 ///
 /// In this order: recorded, sent, listed. Died after the first: recorded and never made; after the
@@ -113,12 +110,13 @@ async fn columns(blobs: &Blobs, data: &str) -> Result<Columns, Failure> {
 /// # Errors
 ///
 /// When they cannot be signed, or the result is none of ours.
-pub async fn links(blobs: &Blobs, result: Option<Value>) -> CoreResult<Value> {
+pub async fn links(blobs: &Blobs, result: Option<Value>, works_for: Duration) -> CoreResult<Value> {
     let files: ReportFiles =
         serde_json::from_value(result.unwrap_or_default()).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "report", "report.links").with_source(error)
         })?;
-    let report = blobs.signed_url(files.report.as_str(), LINK).inline().await?;
-    let totals = blobs.signed_url(files.totals.as_str(), LINK).download_as("totals.csv").await?;
+    let report = blobs.signed_url(files.report.as_str(), works_for).inline().await?;
+    let totals =
+        blobs.signed_url(files.totals.as_str(), works_for).download_as("totals.csv").await?;
     Ok(serde_json::json!({ "url": report.as_str(), "totals_url": totals.as_str() }))
 }

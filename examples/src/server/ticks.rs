@@ -79,7 +79,7 @@ pub(super) async fn scheduled(
     let status = status.ok_or_else(|| missing("this report is not kept any more"))?;
     match status.state {
         JobState::Succeeded => {
-            let links = links(&app.blobs, status.result.clone()).await?;
+            let links = links(&app.blobs, status.result.clone(), app.links).await?;
             Ok(Redirect::to(links["url"].as_str().unwrap_or("/")))
         }
         JobState::Queued | JobState::Running => Err(missing("this report is being made")),

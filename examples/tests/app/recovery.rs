@@ -50,6 +50,7 @@ impl Inside {
         let app = App {
             jobs,
             blobs: Blobs::new(MemoryBlobStore::new()),
+            links: Duration::from_secs(60),
             record: Record::default(),
             page: Arc::new(Page::new(&urls).unwrap()),
             ticks: Ticks { ledger: Cron::new(lock).ledger(), every: Duration::from_secs(60) },

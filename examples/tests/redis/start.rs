@@ -47,7 +47,7 @@ fn what_cannot_work_together_is_refused_with_what_to_give() {
         ("--business takes", &["--business", redis]),
         ("--sessions takes", &["--sessions", "mysql://:s3cret@h"]),
         ("--blobs file:///dir", &["serve", "--queue", redis, "--blobs", "memory:"]),
-        ("--blobs takes", &["--blobs", "s3://bucket"]),
+        ("--blobs takes", &["--blobs", "ftp://bucket"]),
         ("--blobs takes", &["--blobs", "file://host/dir"]),
         ("--queue takes", &["--queue", "amqp://:s3cret@h"]),
         ("--queue takes", &["--queue", "h:1:s3cret"]),
