@@ -67,7 +67,14 @@ impl Sender {
         // what the record of the tick calls the run leads to its report
         let run = JobId::derive(&tick.namespace, SCHEDULE, tick.due());
         let handle = handle(&self.secret, run);
-        self.jobs.send(job).id(id, handle).for_tick(tick).context(context).await?;
+        let send = self.jobs.send(job).id(id, handle).context(context);
+        // a queue without dedupe keys may hold it twice: the status that has ended refuses the second
+        let keeps_keys = self.jobs.queue().capabilities().dedupe;
+        if keeps_keys {
+            send.for_tick(tick).await?
+        } else {
+            send.await?
+        };
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ async fn migrate(config: &Config) -> Result<ExitCode, BoxError> {
 #[tokio::main]
 async fn run(config: Config) -> Result<ExitCode, BoxError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let backends = match Backends::choose(&config) {
+    let backends = match Backends::choose(&config).await {
         Ok(backends) => backends,
         Err(words) => {
             eprintln!("standfast-report: {words}");

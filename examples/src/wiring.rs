@@ -23,6 +23,8 @@ use standfast_queue::{
 };
 #[cfg(feature = "redis")]
 use standfast_queue::{RedisQueue, RedisQueueConfig, RedisStatusConfig, RedisStatusStore};
+#[cfg(feature = "sqs")]
+use standfast_queue::{SqsConfig, SqsQueue};
 use standfast_session::business::{BusinessStore, MemoryBusinessStore};
 use standfast_session::{Access, MemorySessionHandler, SessionHandler};
 #[cfg(feature = "postgres")]
@@ -67,12 +69,13 @@ enum Files {
 }
 
 impl Backends {
-    /// Chooses backends by the schemes of their URLs. No I/O.
+    /// Chooses backends by the schemes of their URLs. No I/O, except that a queue in SQS is looked
+    /// up.
     ///
     /// # Errors
     ///
     /// In words without secrets, for what makes no sense or cannot work together.
-    pub fn choose(config: &Config) -> Result<Self, String> {
+    pub async fn choose(config: &Config) -> Result<Self, String> {
         let queue = Kept::at("--queue", &config.queue)?;
         let status = match &config.status {
             // one handle for both, so that a process has one connection for wake-ups
@@ -87,6 +90,12 @@ impl Backends {
             Some(place) if *place != config.queue => Kept::at("--locks", place)?,
             _ => queue.clone(),
         };
+        #[cfg(feature = "sqs")]
+        if [&status, &sessions, &locks].iter().any(|kept| matches!(kept, Kept::Sqs(_))) {
+            return Err("SQS keeps the queue and nothing else: give it --status, --sessions and \
+                        --locks redis://host:port too"
+                .to_owned());
+        }
         let files = files(config)?;
         let is_shared = !matches!(queue, Kept::Here);
         let role = config.role;
@@ -119,7 +128,7 @@ impl Backends {
         check_assets(config)?;
         let wrong = |error: standfast_core::Error| error.to_string();
         Ok(Self {
-            queue: queue.queue(config).map_err(wrong)?,
+            queue: queue.queue(config).await.map_err(wrong)?,
             status: status.status(config).map_err(wrong)?,
             sessions: sessions.sessions(config).map_err(wrong)?,
             locks: locks.locks(config).map_err(wrong)?,
@@ -167,6 +176,9 @@ enum Kept {
     /// Sessions only.
     #[cfg(feature = "postgres")]
     Postgres(PostgresSessionHandler),
+    /// The queue only.
+    #[cfg(feature = "sqs")]
+    Sqs(String),
 }
 
 impl Kept {
@@ -186,15 +198,21 @@ impl Kept {
             }
             #[cfg(not(feature = "postgres"))]
             (Some("postgres"), _) if option == "--sessions" => Err(without(option, "postgres")),
+            #[cfg(feature = "sqs")]
+            (Some("sqs"), Some(url)) if option == "--queue" => Ok(Self::Sqs(url.to_owned())),
+            #[cfg(not(feature = "sqs"))]
+            (Some("sqs"), _) if option == "--queue" => Err(without(option, "sqs")),
             _ => Err(format!(
                 "{option} takes memory:, redis://host, redis+cluster://host,host or \
-                 redis+sentinel://host,host/master; --sessions also postgres://user@host/database"
+                 redis+sentinel://host,host/master; --queue also sqs://name, --sessions also \
+                 postgres://user@host/database"
             )),
         }
     }
 
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "this process has one"))]
-    fn queue(self, app: &Config) -> standfast_core::Result<Arc<dyn Queue>> {
+    #[cfg_attr(not(feature = "sqs"), expect(clippy::unused_async, reason = "nothing is looked up"))]
+    async fn queue(self, app: &Config) -> standfast_core::Result<Arc<dyn Queue>> {
         match self {
             Self::Here => {
                 let mut config = MemoryQueueConfig::default();
@@ -210,6 +228,8 @@ impl Kept {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => unreachable!("a place of sessions is none of the queue"),
+            #[cfg(feature = "sqs")]
+            Self::Sqs(url) => Ok(Arc::new(SqsQueue::open(&url, SqsConfig::default()).await?)),
         }
     }
 
@@ -226,6 +246,8 @@ impl Kept {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => unreachable!("a place of sessions is none of statuses"),
+            #[cfg(feature = "sqs")]
+            Self::Sqs(_) => unreachable!("a queue is no place of statuses"),
         }
     }
 
@@ -242,6 +264,8 @@ impl Kept {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(handler) => Ok(Arc::new(handler)),
+            #[cfg(feature = "sqs")]
+            Self::Sqs(_) => unreachable!("a queue is no place of sessions"),
         }
     }
 
@@ -262,11 +286,13 @@ impl Kept {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => unreachable!("a place of sessions is none of locks"),
+            #[cfg(feature = "sqs")]
+            Self::Sqs(_) => unreachable!("a queue is no place of locks"),
         }
     }
 }
 
-#[cfg(not(all(feature = "redis", feature = "postgres", feature = "s3")))]
+#[cfg(not(all(feature = "redis", feature = "postgres", feature = "s3", feature = "sqs")))]
 fn without(option: &str, feature: &str) -> String {
     format!("{option}: this program was built without it; build it with `--features {feature}`")
 }
