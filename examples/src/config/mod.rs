@@ -30,7 +30,9 @@ and stopped at any time, as long as they are given the same --queue, --status, -
   standfast-report worker --queue redis://127.0.0.1:6379
 
 options:
-  --queue URL        where reports wait to be made (default memory:)
+  --queue URL        where reports wait to be made (default memory:): as --status, or, in a
+                     program built with the feature `sqs`, sqs://name?region=…&endpoint=… with
+                     credentials from the environment; then --status, --sessions and --locks too
   --status URL       where it is kept how they stand (default: the same place)
                      memory: or, in a program built with the feature `redis`,
                        redis://[user:password@]host[:port][/database]

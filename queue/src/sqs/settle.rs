@@ -111,8 +111,14 @@ impl SqsQueue {
             }
             Settlement::Release { delay, counted, .. } => {
                 let rest = held.rest().saturating_sub(MARGIN);
-                if *delay <= rest || self.0.fifo {
-                    return Step::Hide(wire::seconds((*delay).min(rest)));
+                if *delay <= rest {
+                    return Step::Hide(wire::seconds(*delay));
+                }
+                if self.0.fifo {
+                    // a copy would lose its place in the group
+                    let id = incoming.envelope.id;
+                    tracing::warn!(%id, ?delay, ?rest, "a release is shorter than it was asked for");
+                    return Step::Hide(wire::seconds(rest));
                 }
                 let uncounted = u32::from(!counted);
                 let before = (held.attempt - uncounted.min(held.attempt), held.delivery);
