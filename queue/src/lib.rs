@@ -11,6 +11,8 @@ mod handle;
 #[cfg(feature = "tower")]
 pub mod http;
 mod jobs;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod memory;
 mod message;
 mod queue;
@@ -39,6 +41,8 @@ pub use delivery::{
 pub use envelope::Envelope;
 pub use handle::StatusHandle;
 pub use jobs::{Handle, Job, Jobs, SendError, SendJob, UpgradeError, WaitError};
+#[cfg(feature = "lambda")]
+pub use lambda::{LambdaQueue, LambdaResponse};
 pub use memory::{MemoryQueue, MemoryQueueConfig};
 pub use message::{Dedupe, Original, OutgoingMessage, Priority, SendOutcome};
 pub use queue::{Queue, QueueExt, QueueStats};

@@ -1,6 +1,8 @@
 //! The queue in Amazon SQS, or in a service that speaks its protocol.
 
 mod admin;
+#[cfg(feature = "lambda")]
+pub(crate) mod adopt;
 mod call;
 mod config;
 mod dead;

@@ -42,15 +42,15 @@ struct Look {
 
 /// What a receive brought, by what is done with it.
 #[derive(Default)]
-struct Sorted {
-    found: Vec<(Incoming, Held)>,
+pub(super) struct Sorted {
+    pub(super) found: Vec<(Incoming, Held)>,
     /// Received too often.
-    spent: Vec<Incoming>,
-    later: Vec<Later>,
+    pub(super) spent: Vec<Incoming>,
+    pub(super) later: Vec<Later>,
 }
 
 /// What a receive brought that is not to be delivered now.
-enum Later {
+pub(super) enum Later {
     /// Not due: to be kept back for so long.
     Early(Incoming, Duration),
     /// Not readable here: to be left to others.
@@ -192,7 +192,13 @@ impl SqsQueue {
     }
 
     /// Tells what is to be delivered from what is not.
-    fn sort(&self, messages: Vec<Message>, asked_at: Instant, lease: Duration, era: u64) -> Sorted {
+    pub(super) fn sort(
+        &self,
+        messages: Vec<Message>,
+        asked_at: Instant,
+        lease: Duration,
+        era: u64,
+    ) -> Sorted {
         let mut sorted = Sorted::default();
         for message in messages {
             let meta = wire::meta(&message);
@@ -230,7 +236,7 @@ impl SqsQueue {
     /// Moves what was received too often to the dead letters: only that ends a message which takes
     /// its workers down, since they never get to say so. A process that dies between storing a
     /// letter and deleting the message leaves both, and the next receiver reports it again.
-    async fn bury(&self, spent: Vec<Incoming>) -> Vec<DeadLetter> {
+    pub(super) async fn bury(&self, spent: Vec<Incoming>) -> Vec<DeadLetter> {
         let letters: Vec<_> = spent
             .iter()
             .map(|incoming| {
@@ -288,7 +294,7 @@ impl SqsQueue {
 
     /// A lease is counted from before it was asked for. After a long wait at the service that would
     /// leave little of it, so it is begun anew.
-    async fn fresh_leases(
+    pub(super) async fn fresh_leases(
         &self,
         found: Vec<(Incoming, Held)>,
         asked_at: Instant,
@@ -332,7 +338,7 @@ impl SqsQueue {
         }
     }
 
-    async fn see_to(&self, later: Vec<Later>) {
+    pub(super) async fn see_to(&self, later: Vec<Later>) {
         let (mut hidden, mut hops) = (Vec::new(), Vec::new());
         for one in later {
             match one {

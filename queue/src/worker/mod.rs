@@ -231,6 +231,11 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         });
     }
 
+    #[cfg(feature = "lambda")]
+    pub(crate) fn settings(&self) -> &WorkerConfig {
+        &self.config
+    }
+
     /// Where its first jobs come from.
     #[cfg(feature = "testkit")]
     pub(crate) fn jobs(&self) -> &Jobs {
