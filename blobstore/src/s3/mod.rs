@@ -4,6 +4,7 @@ mod call;
 mod clock;
 mod config;
 mod copy;
+mod credentials;
 mod delete;
 mod error;
 mod expiry;
@@ -40,6 +41,7 @@ pub use self::config::S3Config;
 pub use self::features::S3Features;
 
 use self::clock::ServiceClock;
+use self::credentials::Watched;
 use self::error::BACKEND;
 use self::list::Ask;
 use self::part::UNIT;
@@ -135,6 +137,7 @@ impl S3BlobStore {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .push_auth_scheme(Watched::of(client.config()))
             .time_source(clock.clone())
             .interceptor(clock.clone());
         let inner = Inner {

@@ -9,6 +9,7 @@ use standfast_core::{Error, ErrorKind, Id128, Result};
 
 use super::Inner;
 use super::copy::encode;
+use super::credentials::Used;
 use super::error::{BACKEND, Failure};
 use super::object::{ENTRY, Ends, Entry, sha256_text};
 use super::put::empty;
@@ -30,12 +31,15 @@ impl Inner {
         let config = config.build().map_err(|error| {
             Error::new(ErrorKind::Unexpected, BACKEND, "blob.sign").with_source(error)
         })?;
+        let used = Used::default();
         let signed = match request.method {
             SignedMethod::Get => {
                 let get = self.client.get_object().bucket(&self.bucket);
                 get.key(self.path(&request.key))
                     .set_response_content_type(request.content_type.clone())
                     .set_response_content_disposition(request.disposition.clone())
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
@@ -45,6 +49,8 @@ impl Inner {
                 head.key(self.path(&request.key))
                     .set_response_content_type(request.content_type.clone())
                     .set_response_content_disposition(request.disposition.clone())
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
@@ -53,11 +59,13 @@ impl Inner {
                 let delete = self.client.delete_object().bucket(&self.bucket);
                 delete
                     .key(self.path(&request.key))
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
             }
-            SignedMethod::Put => self.sign_put(request, config, ends).await?,
+            SignedMethod::Put => self.sign_put(request, config, ends, &used).await?,
         };
         let headers = signed
             .headers()
@@ -65,6 +73,8 @@ impl Inner {
             .filter(|(name, _)| !matches!(*name, "host" | "content-length"))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let ends =
+            used.expires_at().map_or(ends, |credentials| credentials.trunc_subsecs(0).min(ends));
         Ok(SignedUrl::new(request.method, signed.uri().to_owned(), headers, ends))
     }
 
@@ -74,6 +84,7 @@ impl Inner {
         request: &SignRequest,
         config: PresigningConfig,
         ends: DateTime<Utc>,
+        used: &Used,
     ) -> Result<PresignedRequest> {
         let unsupported = |what| Err(self.unsupported("blob.sign", what));
         if let Some(LenBound::AtMost(_)) = request.len {
@@ -120,6 +131,7 @@ impl Inner {
         for (name, value) in valued {
             put = put.metadata(name, value);
         }
+        let put = put.customize().interceptor(used.clone());
         put.presigned(config).await.map_err(|error| failed(&request.key, error))
     }
 
