@@ -5,6 +5,7 @@ mod blob;
 mod blobs;
 mod body;
 mod checksum;
+mod download;
 mod file;
 mod forward;
 #[cfg(feature = "fs")]
