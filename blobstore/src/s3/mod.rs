@@ -9,6 +9,7 @@ mod delete;
 mod error;
 mod expiry;
 mod features;
+mod lifecycle;
 mod list;
 mod multipart;
 mod object;
@@ -39,6 +40,7 @@ use tokio::sync::Semaphore;
 
 pub use self::config::S3Config;
 pub use self::features::S3Features;
+pub use self::lifecycle::{LifecyclePlan, S3Lifecycle};
 
 use self::clock::ServiceClock;
 use self::credentials::Watched;
