@@ -24,10 +24,13 @@ use chrono::{DateTime, Utc};
 pub(super) struct Used(Arc<Mutex<Option<Credentials>>>);
 
 impl Used {
+    pub(super) fn credentials(&self) -> Option<Credentials> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// When what was signed ends with its credentials.
     pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
-        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let expiry: Option<SystemTime> = used.as_ref().and_then(Credentials::expiry);
+        let expiry: Option<SystemTime> = self.credentials()?.expiry();
         expiry.map(DateTime::from)
     }
 }

@@ -9,6 +9,7 @@ mod delete;
 mod error;
 mod expiry;
 mod features;
+mod form;
 mod lifecycle;
 mod list;
 mod multipart;
@@ -346,6 +347,7 @@ impl BlobStore for S3BlobStore {
             max_delete_batch: delete::MAX_BATCH,
             max_sign_for: Some(MAX_SIGN_FOR),
             public: config.public.is_some(),
+            sign_form: config.features.post_policy,
             public_prefix: config.public.as_ref().map(|public| public.prefix.clone()),
             durable: true,
             ..BlobCapabilities::default()

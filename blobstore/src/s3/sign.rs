@@ -65,6 +65,7 @@ impl Inner {
                     .await
                     .map_err(|error| failed(&request.key, error))?
             }
+            SignedMethod::Post => return self.sign_form(request, now, ends).await,
             SignedMethod::Put => self.sign_put(request, config, ends, &used).await?,
         };
         let headers = signed
@@ -97,21 +98,8 @@ impl Inner {
             Some(LenBound::Exactly(len)) => Some(i64::try_from(len).unwrap_or(i64::MAX)),
             _ => None,
         };
-        let after = request
-            .blob_expires_in
-            .map(|span| TimeDelta::from_std(span).unwrap_or(TimeDelta::days(365_000)));
-        let entry = Entry {
-            write: Id128::random(),
-            at: None,
-            ends: after.map_or(Ends::Never, Ends::After),
-            crc64: None,
-            sha256: request.sha256,
-            typed: true,
-            empty: empty(&request.attributes),
-        };
-        if let Some(at) = after.and_then(|span| ends.checked_add_signed(span)) {
-            self.note(&request.key, at, entry.write).await?;
-        }
+        let entry = upload(request, true);
+        self.note_upload(request, &entry, ends).await?;
         let attributes = &request.attributes;
         let mut put = self
             .client
@@ -133,6 +121,22 @@ impl Inner {
         }
         let put = put.customize().interceptor(used.clone());
         put.presigned(config).await.map_err(|error| failed(&request.key, error))
+    }
+
+    /// Notes when what is uploaded as late as it can be ends.
+    ///
+    /// If the process dies after it, or nobody uploads, the sweep drops the note.
+    pub(super) async fn note_upload(
+        &self,
+        request: &SignRequest,
+        entry: &Entry,
+        ends: DateTime<Utc>,
+    ) -> Result<()> {
+        let Ends::After(span) = entry.ends else { return Ok(()) };
+        match ends.checked_add_signed(span) {
+            Some(at) => self.note(&request.key, at, entry.write).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn public_url(&self, key: &BlobKey) -> Result<Option<String>> {
@@ -159,7 +163,23 @@ fn span(
     (starts.max(ends - TimeDelta::days(7)), ends)
 }
 
-fn failed<E>(key: &BlobKey, error: SdkError<E>) -> Error
+/// Our entry for an upload by others.
+pub(super) fn upload(request: &SignRequest, typed: bool) -> Entry {
+    let after = request
+        .blob_expires_in
+        .map(|span| TimeDelta::from_std(span).unwrap_or(TimeDelta::days(365_000)));
+    Entry {
+        write: Id128::random(),
+        at: None,
+        ends: after.map_or(Ends::Never, Ends::After),
+        crc64: None,
+        sha256: request.sha256,
+        typed,
+        empty: empty(&request.attributes),
+    }
+}
+
+pub(super) fn failed<E>(key: &BlobKey, error: SdkError<E>) -> Error
 where
     E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
