@@ -74,7 +74,7 @@ impl BlobStore for Breaking {
         let pieces: Vec<_> = bytes.chunks(100_000).map(Bytes::copy_from_slice).collect();
         let stream = futures_util::stream::iter(pieces).then(move |piece| {
             let len = piece.len() as u64;
-            let take = left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            let take = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
                 Some(left.saturating_sub(len))
             });
             let whole = take.unwrap() >= len;

@@ -98,7 +98,8 @@ impl Inner {
         let get = self.client.get_object().bucket(&self.bucket).key("k");
         let shown = get.customize().interceptor(used.clone()).presigned(config).await;
         let shown = shown.map_err(|error| failed(&request.key, error))?;
-        let url = shown.uri().split_once('?').map_or(shown.uri(), |(url, _)| url);
+        let url = shown.uri();
+        let url = url.split_once('?').map_or(url, |(url, _)| url);
         let url = url.strip_suffix("/k").ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, BACKEND, "blob.sign")
                 .with_detail("the address of the bucket cannot be read")

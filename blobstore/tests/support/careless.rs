@@ -75,19 +75,11 @@ impl Careless {
                 let result = format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>");
                 answer(200, if operation == "CopyObject" { &result } else { "" }, Some(&etag))
             }
-            "CreateMultipartUpload" => answer(
-                200,
-                "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
-                None,
-            ),
+            "CreateMultipartUpload" => result("InitiateMultipartUpload", "UploadId", "1"),
             "UploadPart" => answer(200, "", Some(&object.etag())),
             "CompleteMultipartUpload" => {
                 objects.insert(key.to_owned(), object);
-                answer(
-                    200,
-                    "<CompleteMultipartUploadResult><ETag>\"1-1\"</ETag></CompleteMultipartUploadResult>",
-                    None,
-                )
+                result("CompleteMultipartUpload", "ETag", "\"1-1\"")
             }
             "AbortMultipartUpload" => answer(204, "", None),
             "DeleteObject" => {
@@ -132,6 +124,11 @@ fn answer(status: u16, body: &str, etag: Option<&str>) -> HttpResponse {
     }
     let body = SdkBody::from(body.to_owned());
     HttpResponse::try_from(response.body(body).unwrap()).unwrap()
+}
+
+fn result(operation: &str, name: &str, value: &str) -> HttpResponse {
+    let body = format!("<{operation}Result><{name}>{value}</{name}></{operation}Result>");
+    answer(200, &body, None)
 }
 
 impl HttpConnector for Careless {
