@@ -24,6 +24,11 @@ impl Crc64 {
         Self(crc.finalize())
     }
 
+    /// The checksum of bytes with this one and, behind them, `len` bytes with the other one.
+    pub(crate) fn then(self, other: Self, len: u64) -> Self {
+        Self(crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, self.0, other.0, len))
+    }
+
     /// The checksum with this value.
     pub const fn from_u64(value: u64) -> Self {
         Self(value)

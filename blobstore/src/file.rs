@@ -93,6 +93,14 @@ pub(crate) async fn save_as(blob: Blob, path: PathBuf, sync: bool) -> Result<Blo
     Ok(meta)
 }
 
+/// The hidden file beside `path` whose name ends so.
+pub(crate) fn hidden(path: &Path, end: &str) -> io::Result<PathBuf> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    name.push(end);
+    Ok(path.with_file_name(name))
+}
+
 struct Part {
     file: File,
     part: PathBuf,
@@ -105,11 +113,7 @@ impl Part {
     async fn create(path: PathBuf, sync: bool) -> Result<Self> {
         let shown = path.display().to_string();
         let created = blocking(move || {
-            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-            let mut part = std::ffi::OsString::from(".");
-            part.push(name);
-            part.push(format!(".part-{}", Id128::random()));
-            let part = path.with_file_name(part);
+            let part = hidden(&path, &format!(".part-{}", Id128::random()))?;
             let file = OpenOptions::new().write(true).create_new(true).open(&part)?;
             Ok(Self { file, part, path, sync, done: false })
         })
@@ -174,7 +178,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-fn saving(error: io::Error, path: &str) -> Error {
+pub(crate) fn saving(error: io::Error, path: &str) -> Error {
     local("blob.get", &error).with_detail(format!("saving as {path}: {error}")).with_source(error)
 }
 

@@ -5,6 +5,7 @@ mod blob;
 mod blobs;
 mod body;
 mod checksum;
+mod download;
 mod file;
 mod forward;
 #[cfg(feature = "fs")]
@@ -44,7 +45,7 @@ pub use range::ByteRange;
 #[cfg(feature = "tower")]
 pub use routes::{BlobRoutes, Cors, RouteBody};
 #[cfg(feature = "s3")]
-pub use s3::{S3BlobStore, S3Config, S3Features};
+pub use s3::{LifecyclePlan, S3BlobStore, S3Config, S3Features, S3Lifecycle};
 pub use sign::{LenBound, SignRequest, SignedMethod, SignedUrl, SigningKey, UrlSigner};
 pub use standfast_core::{Error, ErrorKind, Reason, Result};
 pub use store::{BlobCapabilities, BlobStore};

@@ -162,7 +162,9 @@ pub struct BlobCapabilities {
     pub max_delete_batch: usize,
     /// The longest time a signed URL can hold; `None` where the store cannot sign.
     pub max_sign_for: Option<Duration>,
-    /// Whether a signed upload can be held to at most so many bytes, not only to exactly so many.
+    /// Whether forms can be signed, with which a browser uploads straight to the service.
+    pub sign_form: bool,
+    /// Whether a signed put can be held to at most so many bytes, not only to exactly so many.
     pub sign_at_most: bool,
     /// Whether a blob can be public.
     pub public: bool,
@@ -189,6 +191,7 @@ impl Default for BlobCapabilities {
             max_page: 1000,
             max_delete_batch: 1000,
             max_sign_for: None,
+            sign_form: false,
             sign_at_most: false,
             public: false,
             public_prefix: None,

@@ -10,6 +10,7 @@ use standfast_core::{Error, ErrorKind, Result};
 use super::missing;
 use super::put::{Always, When};
 use crate::blob::Blob;
+use crate::download::Download;
 use crate::file::save_as;
 use crate::key::BlobKey;
 use crate::meta::{BlobMeta, Version};
@@ -166,9 +167,19 @@ impl IntoFuture for GetBytes {
 /// If the process dies before the file is renamed into place, what was there stays, and a file
 /// `.<name>.part-<random>` is left beside it; after the rename the whole blob is there.
 ///
+/// A [`resumable`](Self::resumable) download keeps what has come as `.<name>.part`, with a journal
+/// beside it, whatever ends it; the next one with the same path goes on there if the blob is of the
+/// same version, and begins anew if it is not. Only one at a time downloads to a path so.
+///
+/// # Errors
+///
+/// `NotFound`; `Checksum` for other bytes than were stored; `Conflict` with `ChangedDuringRead`
+/// where a blob was replaced while it was read in parts, without it where somebody else downloads
+/// to the path; what the store and the file system met.
+///
 /// # Cancellation
 ///
-/// A dropped future leaves what was there, and its partial file is removed.
+/// A dropped future leaves what was there. Its partial file is removed, or kept to be resumed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
@@ -179,6 +190,7 @@ impl IntoFuture for GetBytes {
 /// let path = std::env::temp_dir().join(format!("standfast-doc-{}", std::process::id()));
 /// blobs.get_to_file("a", &path).await?;
 /// assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello");
+/// blobs.get_to_file("a", &path).at_once(4).resumable().await?;
 /// # std::fs::remove_file(&path).unwrap();
 /// # Ok(()) }
 /// ```
@@ -187,12 +199,27 @@ impl IntoFuture for GetBytes {
 pub struct GetToFile {
     get: Get,
     path: PathBuf,
+    at_once: usize,
+    resumable: bool,
     sync: bool,
 }
 
 impl GetToFile {
     pub(super) fn new(get: Get, path: PathBuf) -> Self {
-        Self { get, path, sync: false }
+        Self { get, path, at_once: 1, resumable: false, sync: false }
+    }
+
+    /// Reads so many parts of 8 MiB at a time, all of one version; one stream unless set. Each part
+    /// takes a mebibyte or two of memory.
+    pub fn at_once(mut self, parts: usize) -> Self {
+        self.at_once = parts.max(1);
+        self
+    }
+
+    /// Goes on where an earlier download to this path ended, part by part.
+    pub fn resumable(mut self) -> Self {
+        self.resumable = true;
+        self
     }
 
     /// Has the disk confirm the bytes before the file takes its name.
@@ -207,6 +234,14 @@ impl IntoFuture for GetToFile {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { save_as(self.get.await?, self.path, self.sync).await })
+        let Self { get, path, at_once, resumable, sync } = self;
+        Box::pin(async move {
+            if at_once == 1 && !resumable {
+                return save_as(get.await?, path, sync).await;
+            }
+            let (store, key, verify) = (get.store, get.key?, !get.options.skip_verify);
+            let meta = store.head(&key).await?.ok_or_else(|| missing("blob.get", &key))?;
+            Download { store, key, path, at_once, resumable, sync, verify }.run(meta).await
+        })
     }
 }

@@ -293,6 +293,13 @@ impl Blobs {
         SignPut::new(Arc::clone(&self.store), key.into_key(), span)
     }
 
+    /// A form with which a browser stores a blob under `key` within `span`, straight at the service,
+    /// when awaited. Its fields are [`fields`](crate::SignedUrl::fields); the file comes last, in a
+    /// field `file`. Only where the capability `sign_form` says so.
+    pub fn signed_form(&self, key: impl IntoKey, span: Duration) -> SignPut {
+        SignPut::form(Arc::clone(&self.store), key.into_key(), span)
+    }
+
     /// The lasting address of the blob under `key`, if it is there and public.
     ///
     /// # Errors

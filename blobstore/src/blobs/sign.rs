@@ -70,7 +70,7 @@ impl IntoFuture for SignGet {
     }
 }
 
-/// A URL for storing a blob, signed when it is awaited.
+/// A URL or form for storing a blob, signed when it is awaited.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
@@ -100,6 +100,10 @@ impl SignPut {
         Self { store, request: key.map(|key| SignRequest::put(key, span)) }
     }
 
+    pub(super) fn form(store: Arc<dyn BlobStore>, key: Result<BlobKey>, span: Duration) -> Self {
+        Self { store, request: key.map(|key| SignRequest::form(key, span)) }
+    }
+
     fn map(self, change: impl FnOnce(SignRequest) -> SignRequest) -> Self {
         Self { request: self.request.map(change), ..self }
     }
@@ -109,7 +113,7 @@ impl SignPut {
         self.map(|request| request.with_content_type(value))
     }
 
-    /// Takes at most so many bytes. Not on S3.
+    /// Takes at most so many bytes. On S3 only by a form.
     pub fn at_most(self, bytes: u64) -> Self {
         self.map(|request| request.with_len(LenBound::AtMost(bytes)))
     }
@@ -124,7 +128,7 @@ impl SignPut {
         self.map(|request| request.with_sha256(sha256))
     }
 
-    /// Refuses a second upload while the first one's blob is there.
+    /// Refuses a second upload while the first one's blob is there. Not for a form.
     pub fn once(self) -> Self {
         self.map(SignRequest::with_once)
     }

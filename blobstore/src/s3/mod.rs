@@ -4,10 +4,13 @@ mod call;
 mod clock;
 mod config;
 mod copy;
+mod credentials;
 mod delete;
 mod error;
 mod expiry;
 mod features;
+mod form;
+mod lifecycle;
 mod list;
 mod multipart;
 mod object;
@@ -38,8 +41,10 @@ use tokio::sync::Semaphore;
 
 pub use self::config::S3Config;
 pub use self::features::S3Features;
+pub use self::lifecycle::{LifecyclePlan, S3Lifecycle};
 
 use self::clock::ServiceClock;
+use self::credentials::Watched;
 use self::error::BACKEND;
 use self::list::Ask;
 use self::part::UNIT;
@@ -135,6 +140,7 @@ impl S3BlobStore {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .push_auth_scheme(Watched::of(client.config()))
             .time_source(clock.clone())
             .interceptor(clock.clone());
         let inner = Inner {
@@ -341,6 +347,7 @@ impl BlobStore for S3BlobStore {
             max_delete_batch: delete::MAX_BATCH,
             max_sign_for: Some(MAX_SIGN_FOR),
             public: config.public.is_some(),
+            sign_form: config.features.post_policy,
             public_prefix: config.public.as_ref().map(|public| public.prefix.clone()),
             durable: true,
             ..BlobCapabilities::default()

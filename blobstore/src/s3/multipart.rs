@@ -109,7 +109,11 @@ impl Upload {
                     .with_detail("over 10,000 parts; announce the length or raise the part size"));
             }
             let last = part.last;
-            flying.push(async move { self.part(number, &part.chunks, part.crc64).await });
+            flying.push(async move {
+                // All of it moves in here: its memory counts until it has arrived.
+                let part = part;
+                self.part(number, &part.chunks, part.crc64).await
+            });
             if last {
                 break;
             }

@@ -41,7 +41,9 @@ impl S3BlobStore {
         let probe = Probe { path: format!("{}{PROBES}{}/", inner.prefix, Id128::random()), inner };
         let found = probe.run().await;
         let cleaned = probe.clean().await;
-        let found = found?;
+        let told = self.inner.config.features;
+        let found =
+            S3Features { closed_forms: told.closed_forms, post_policy: told.post_policy, ..found? };
         cleaned?;
         tracing::info!(bucket = self.inner.bucket, ?found, "probed the S3 service");
         Ok(found)

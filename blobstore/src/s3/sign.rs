@@ -9,6 +9,7 @@ use standfast_core::{Error, ErrorKind, Id128, Result};
 
 use super::Inner;
 use super::copy::encode;
+use super::credentials::Used;
 use super::error::{BACKEND, Failure};
 use super::object::{ENTRY, Ends, Entry, sha256_text};
 use super::put::empty;
@@ -30,12 +31,15 @@ impl Inner {
         let config = config.build().map_err(|error| {
             Error::new(ErrorKind::Unexpected, BACKEND, "blob.sign").with_source(error)
         })?;
+        let used = Used::default();
         let signed = match request.method {
             SignedMethod::Get => {
                 let get = self.client.get_object().bucket(&self.bucket);
                 get.key(self.path(&request.key))
                     .set_response_content_type(request.content_type.clone())
                     .set_response_content_disposition(request.disposition.clone())
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
@@ -45,6 +49,8 @@ impl Inner {
                 head.key(self.path(&request.key))
                     .set_response_content_type(request.content_type.clone())
                     .set_response_content_disposition(request.disposition.clone())
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
@@ -53,11 +59,14 @@ impl Inner {
                 let delete = self.client.delete_object().bucket(&self.bucket);
                 delete
                     .key(self.path(&request.key))
+                    .customize()
+                    .interceptor(used.clone())
                     .presigned(config)
                     .await
                     .map_err(|error| failed(&request.key, error))?
             }
-            SignedMethod::Put => self.sign_put(request, config, ends).await?,
+            SignedMethod::Post => return self.sign_form(request, now, ends).await,
+            SignedMethod::Put => self.sign_put(request, config, ends, &used).await?,
         };
         let headers = signed
             .headers()
@@ -65,6 +74,8 @@ impl Inner {
             .filter(|(name, _)| !matches!(*name, "host" | "content-length"))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let ends =
+            used.expires_at().map_or(ends, |credentials| credentials.trunc_subsecs(0).min(ends));
         Ok(SignedUrl::new(request.method, signed.uri().to_owned(), headers, ends))
     }
 
@@ -74,6 +85,7 @@ impl Inner {
         request: &SignRequest,
         config: PresigningConfig,
         ends: DateTime<Utc>,
+        used: &Used,
     ) -> Result<PresignedRequest> {
         let unsupported = |what| Err(self.unsupported("blob.sign", what));
         if let Some(LenBound::AtMost(_)) = request.len {
@@ -86,21 +98,8 @@ impl Inner {
             Some(LenBound::Exactly(len)) => Some(i64::try_from(len).unwrap_or(i64::MAX)),
             _ => None,
         };
-        let after = request
-            .blob_expires_in
-            .map(|span| TimeDelta::from_std(span).unwrap_or(TimeDelta::days(365_000)));
-        let entry = Entry {
-            write: Id128::random(),
-            at: None,
-            ends: after.map_or(Ends::Never, Ends::After),
-            crc64: None,
-            sha256: request.sha256,
-            typed: true,
-            empty: empty(&request.attributes),
-        };
-        if let Some(at) = after.and_then(|span| ends.checked_add_signed(span)) {
-            self.note(&request.key, at, entry.write).await?;
-        }
+        let entry = upload(request, true);
+        self.note_upload(request, &entry, ends).await?;
         let attributes = &request.attributes;
         let mut put = self
             .client
@@ -120,7 +119,24 @@ impl Inner {
         for (name, value) in valued {
             put = put.metadata(name, value);
         }
+        let put = put.customize().interceptor(used.clone());
         put.presigned(config).await.map_err(|error| failed(&request.key, error))
+    }
+
+    /// Notes when what is uploaded as late as it can be ends.
+    ///
+    /// If the process dies after it, or nobody uploads, the sweep drops the note.
+    pub(super) async fn note_upload(
+        &self,
+        request: &SignRequest,
+        entry: &Entry,
+        ends: DateTime<Utc>,
+    ) -> Result<()> {
+        let Ends::After(span) = entry.ends else { return Ok(()) };
+        match ends.checked_add_signed(span) {
+            Some(at) => self.note(&request.key, at, entry.write).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn public_url(&self, key: &BlobKey) -> Result<Option<String>> {
@@ -147,7 +163,23 @@ fn span(
     (starts.max(ends - TimeDelta::days(7)), ends)
 }
 
-fn failed<E>(key: &BlobKey, error: SdkError<E>) -> Error
+/// Our entry for an upload by others.
+pub(super) fn upload(request: &SignRequest, typed: bool) -> Entry {
+    let after = request
+        .blob_expires_in
+        .map(|span| TimeDelta::from_std(span).unwrap_or(TimeDelta::days(365_000)));
+    Entry {
+        write: Id128::random(),
+        at: None,
+        ends: after.map_or(Ends::Never, Ends::After),
+        crc64: None,
+        sha256: request.sha256,
+        typed,
+        empty: empty(&request.attributes),
+    }
+}
+
+pub(super) fn failed<E>(key: &BlobKey, error: SdkError<E>) -> Error
 where
     E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

@@ -41,6 +41,8 @@ pub enum SignedMethod {
     Get,
     /// Ask what is known of the blob.
     Head,
+    /// Store the blob by a form, as a browser sends it.
+    Post,
     /// Store the blob.
     Put,
 }
@@ -52,6 +54,7 @@ impl SignedMethod {
             Self::Delete => "DELETE",
             Self::Get => "GET",
             Self::Head => "HEAD",
+            Self::Post => "POST",
             Self::Put => "PUT",
         }
     }
@@ -72,7 +75,7 @@ impl SignedMethod {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LenBound {
-    /// So many at most. S3 cannot sign this for a PUT.
+    /// So many at most. S3 can sign this for a form, not for a PUT.
     AtMost(u64),
     /// So many and no others.
     Exactly(u64),
@@ -100,21 +103,22 @@ pub struct SignRequest {
     pub key: BlobKey,
     /// For how long from now.
     pub expires_in: Duration,
-    /// GET: the media type to serve instead of the stored one. PUT: the one the client must send.
+    /// GET: the media type to serve instead of the stored one. PUT, POST: the one
+    /// the client must send.
     pub content_type: Option<String>,
     /// GET: the `Content-Disposition` to serve instead of the stored one.
     pub disposition: Option<String>,
-    /// PUT: how many bytes; any number unless set.
+    /// PUT, POST: how many bytes; any number unless set.
     pub len: Option<LenBound>,
-    /// PUT: the SHA-256 the bytes must have.
+    /// PUT, POST: the SHA-256 the bytes must have.
     pub sha256: Option<Sha256Digest>,
     /// PUT: refused once there is a blob of that key.
     pub once: bool,
-    /// PUT: when the uploaded blob is gone.
+    /// PUT, POST: when the uploaded blob is gone.
     pub blob_expires_in: Option<Duration>,
-    /// PUT: what is kept beside the bytes.
+    /// PUT, POST: what is kept beside the bytes.
     pub attributes: Attributes,
-    /// PUT: who may read the uploaded blob.
+    /// PUT, POST: who may read the uploaded blob.
     pub visibility: Visibility,
 }
 
@@ -144,6 +148,12 @@ impl SignRequest {
     /// Lets its holder store the blob.
     pub fn put(key: BlobKey, expires_in: Duration) -> Self {
         Self::new(SignedMethod::Put, key, expires_in)
+    }
+
+    /// Lets its holder store the blob by a form: `multipart/form-data` with the
+    /// [`fields`](SignedUrl::fields), and behind them the file in a field `file`.
+    pub fn form(key: BlobKey, expires_in: Duration) -> Self {
+        Self::new(SignedMethod::Post, key, expires_in)
     }
 
     /// Sets the media type to serve, or the one the client must send.
@@ -218,6 +228,7 @@ impl SignRequest {
         let plain = Self::new(self.method, self.key.clone(), self.expires_in);
         let allowed = match self.method {
             SignedMethod::Put => Self { disposition: None, ..self.clone() },
+            SignedMethod::Post => Self { disposition: None, once: false, ..self.clone() },
             SignedMethod::Get | SignedMethod::Head => Self {
                 content_type: self.content_type.clone(),
                 disposition: self.disposition.clone(),
@@ -268,6 +279,8 @@ pub struct SignedUrl {
     pub method: SignedMethod,
     /// Headers the client must send as they are.
     pub headers: Vec<(String, String)>,
+    /// Fields that a form must have as they are, before the file.
+    pub fields: Vec<(String, String)>,
     /// Until when it really works: the blob or the credentials may end before the time asked for.
     pub effective_expires_at: DateTime<Utc>,
     url: String,
@@ -281,7 +294,14 @@ impl SignedUrl {
         headers: Vec<(String, String)>,
         effective_expires_at: DateTime<Utc>,
     ) -> Self {
-        Self { method, headers, effective_expires_at, url }
+        Self { method, headers, fields: Vec::new(), effective_expires_at, url }
+    }
+
+    /// Sets the fields of a form.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<(String, String)>) -> Self {
+        self.fields = fields;
+        self
     }
 
     /// The URL.

@@ -145,13 +145,17 @@ impl UrlSigner {
     ///
     /// # Errors
     ///
-    /// `Invalid` where [`SignRequest::check`] says so.
+    /// `Invalid` where [`SignRequest::check`] says so; `Unsupported` for a form.
     pub fn sign(
         &self,
         request: &SignRequest,
         blob_ends: Option<DateTime<Utc>>,
     ) -> Result<SignedUrl> {
         request.check()?;
+        if request.method == SignedMethod::Post {
+            return Err(Error::new(ErrorKind::Unsupported, "blobstore", "blob.sign")
+                .with_detail("only a service takes forms; sign a put, which can be bounded here"));
+        }
         // invariant: seven days at most fit the calendar for the next 200,000 years
         let asked = to_micros(self.0.clock.now() + request.expires_in);
         let expires_at = blob_ends.map_or(asked, |end| end.min(asked));

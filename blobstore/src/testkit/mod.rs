@@ -16,6 +16,7 @@ mod harness;
 pub mod change;
 pub mod conditional;
 pub mod expiry;
+pub mod form;
 pub mod keys;
 pub mod list;
 pub mod put;
@@ -128,6 +129,9 @@ macro_rules! blob_cases {
         signed::a_signed_delete_deletes
         signed::strange_keys_can_be_signed
         signed::what_cannot_be_signed_is_refused
+        form::a_form_stores_a_file_as_signed
+        form::a_form_is_held_to_what_was_signed
+        form::a_form_ends_with_its_time
         visibility::a_blob_is_private_unless_said_otherwise
         visibility::a_public_blob_is_read_without_a_token
         visibility::a_public_blob_does_not_expire

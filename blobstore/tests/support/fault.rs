@@ -154,7 +154,7 @@ impl Faults {
 }
 
 /// The operation of S3 that a request is.
-fn operation(request: &HttpRequest) -> &'static str {
+pub(crate) fn operation(request: &HttpRequest) -> &'static str {
     let uri = request.uri();
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));

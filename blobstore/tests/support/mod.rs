@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
 #[cfg(feature = "s3-url")]
+pub(crate) mod careless;
+#[cfg(feature = "s3-url")]
 pub(crate) mod fault;
 #[cfg(feature = "s3-url")]
 pub(crate) mod s3;
