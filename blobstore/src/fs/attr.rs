@@ -24,14 +24,13 @@ pub(super) fn store(file: &File, meta: &BlobMeta) -> std::io::Result<()> {
     Ok(fsetxattr(file, NAME, encode(meta).as_bytes(), XattrFlags::empty())?)
 }
 
-/// What is known of the blob under `key` whose open file is `file`.
-pub(super) fn load(file: &File, key: &BlobKey) -> Result<BlobMeta> {
+/// What is known of the blob under `key` whose open file is `file`, of `size` bytes.
+pub(super) fn load(file: &File, key: &BlobKey, size: u64) -> Result<BlobMeta> {
     let mut buffer = [0; MAX];
     let len = fgetxattr(file, NAME, &mut buffer).map_err(|errno| {
         corrupt(key, "its attributes are missing; was it copied without them?")
             .with_source(std::io::Error::from(errno))
     })?;
-    let size = file.metadata().map_err(|error| super::error::io("blob.get", error))?.len();
     let text = std::str::from_utf8(&buffer[..len]).map_err(|_| corrupt(key, "not text"))?;
     let meta = decode(text, key)?;
     if meta.size == size {

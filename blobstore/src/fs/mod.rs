@@ -2,6 +2,7 @@
 
 mod attr;
 mod error;
+mod known;
 mod name;
 mod publish;
 mod read;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use standfast_core::{
     Clock, Error, ErrorKind, Health, HealthCheck, Reason, Result, SystemClock, Verdict,
 };
+use tokio::task::coop::consume_budget;
 
 use self::error::BACKEND;
 use self::publish::Published;
@@ -50,6 +52,9 @@ use crate::store::{BlobCapabilities, BlobStore};
 /// new one. The segments of a key become the names of directories and of the file; symbolic links
 /// below the root are refused. Back the directory up with a tool that keeps extended attributes
 /// (`tar --xattrs`, `rsync -X`, `cp -a`); a file without them is not a blob.
+///
+/// Reads of up to 64 KiB of a blob that was read before and lies in the page cache of ext4, XFS or
+/// Btrfs happen where the caller is; everything else runs on tokio's blocking pool.
 ///
 /// A listing reads each directory on its way and sorts it. Keys that spread over directories of a
 /// few thousand names each list fastest.
@@ -328,11 +333,26 @@ impl BlobStore for FsBlobStore {
     }
 
     async fn get(&self, key: &BlobKey, options: &GetOptions) -> Result<GetOutcome> {
+        let opened = match read::get_in_place(&self.root, key, options, self.clock.now()) {
+            Ok(outcome) => {
+                // Nothing had to be waited for; others of the thread have their turn all the same.
+                consume_budget().await;
+                return outcome;
+            }
+            Err(opened) => opened,
+        };
         let (key, options) = (key.clone(), options.clone());
-        self.blocking(move |store| read::get(&store.root, &key, &options, store.clock.now())).await
+        self.blocking(move |store| {
+            read::get(&store.root, opened, &key, &options, store.clock.now())
+        })
+        .await
     }
 
     async fn head(&self, key: &BlobKey) -> Result<Option<BlobMeta>> {
+        if let Some(meta) = read::head_in_place(&self.root, key) {
+            consume_budget().await;
+            return Ok(Some(meta).filter(|meta| meta.is_live(self.clock.now())));
+        }
         let key = key.clone();
         self.blocking(move |store| {
             let now = store.clock.now();
@@ -421,7 +441,7 @@ impl BlobStore for FsBlobStore {
             let now = store.clock.now();
             let (mut removed, mut lower) = (0, Vec::new());
             while let Some((key, file)) = walk.next(&lower)? {
-                match attr::load(&file, &key) {
+                match walk::load(&file, &key) {
                     Ok(meta) if meta.is_live(now) => {}
                     Ok(_) if removed == max as u64 => return Ok(Swept::new(removed, false)),
                     Ok(_) => removed += u64::from(publish::collect(&store.root, &key, now)?),

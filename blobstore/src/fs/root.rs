@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use standfast_core::{Error, ErrorKind, Id128, Reason, Result};
 
 use super::error::{self, BACKEND};
+use super::known::Known;
 use super::{attr, stage};
 use crate::checksum::Crc64;
 use crate::key::BlobKey;
@@ -35,6 +36,10 @@ pub(super) struct Root {
     pub(super) staging: OwnedFd,
     /// Held until the store is closed or the process dies; then anybody may clear the staging.
     _alive: OwnedFd,
+    /// What reads learned.
+    pub(super) known: Known,
+    /// Whether the file system opens and reads without a disk what is in memory.
+    cached: bool,
     /// Whether names are escaped because the file system folds case or normalises text.
     pub(super) folded: bool,
 }
@@ -55,12 +60,19 @@ impl Root {
         let (staging, alive) = stage::claim(&tmp).map_err(failed)?;
         probe_attributes(&staging)?;
         let folded = format(&own, &staging)?;
-        Ok(Self { dir, locks, staging, _alive: alive, folded })
+        let cached = never_waits(&dir).map_err(failed)?;
+        Ok(Self { dir, locks, staging, _alive: alive, known: Known::new(), cached, folded })
     }
 
     /// Opens what lies at `path` below the root; a symbolic link on the way is an error.
     pub(super) fn open_at(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         open_beneath(&self.dir, path, flags)
+    }
+
+    /// Opens the file at `path` if the kernel has in memory all that this takes. `None` where it
+    /// would have to ask the disk, cannot say so, or anything else is odd.
+    pub(super) fn open_cached(&self, path: &[u8]) -> Option<OwnedFd> {
+        if self.cached { open_cached(&self.dir, path) } else { None }
     }
 
     /// Opens the directory at `path`, making those on the way that are missing.
@@ -147,6 +159,39 @@ fn open_beneath(root: &OwnedFd, path: &[u8], flags: OFlags) -> io::Result<OwnedF
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_stepwise(root, path, flags),
         opened => Ok(opened?),
     }
+}
+
+/// Without the time of the last access, whose update may wait for the journal. Linux before 5.12
+/// does not know the flag and refuses it.
+#[cfg(target_os = "linux")]
+fn open_cached(root: &OwnedFd, path: &[u8]) -> Option<OwnedFd> {
+    use rustix::fs::{ResolveFlags, openat2};
+
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::CACHED
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME | OFlags::CLOEXEC;
+    openat2(root, path, flags, Mode::empty(), resolve).ok()
+}
+
+/// Whether the directory lies on ext4, XFS or Btrfs. Behind others there may be a network or another
+/// process, which the flag does not speak of.
+#[cfg(target_os = "linux")]
+fn never_waits(dir: &OwnedFd) -> io::Result<bool> {
+    let kind = rustix::fs::fstatfs(dir)?.f_type as u32;
+    Ok([0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_cached(_: &OwnedFd, _: &[u8]) -> Option<OwnedFd> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn never_waits(_: &OwnedFd) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<BlobMeta>> {
         let mut lower = lower.to_vec();
         while let Some((key, file)) = self.next(&lower)? {
-            match attr::load(&file, &key) {
+            match load(&file, &key) {
                 Ok(meta) if meta.is_live(now) => return Ok(Some(meta)),
                 Ok(_) => {}
                 Err(error) => skipped(&key, &error),
@@ -122,6 +122,12 @@ impl<'a> Walk<'a> {
         }
         Ok(None)
     }
+}
+
+/// What is known of the blob under `key` that a walk found.
+pub(super) fn load(file: &File, key: &BlobKey) -> Result<BlobMeta> {
+    let stat = file.metadata().map_err(|error| error::io("blob.list", error))?;
+    attr::load(file, key, stat.len())
 }
 
 pub(super) fn skipped(key: &BlobKey, error: &Error) {
