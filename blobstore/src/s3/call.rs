@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,6 +108,11 @@ impl Inner {
         work: impl Future<Output = T> + Send + Unpin,
     ) -> Option<T> {
         let mut work = work;
+        // What is there already needs no timer: most pieces of a large body are.
+        let first = poll_fn(|context| Poll::Ready(Pin::new(&mut work).poll(context)));
+        if let Poll::Ready(done) = first.await {
+            return Some(done);
+        }
         loop {
             let before = progress.steps();
             let idle = pin!(self.clock.local().sleep(span));

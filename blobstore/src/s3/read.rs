@@ -1,6 +1,7 @@
 //! Reading: one version from the first byte to the last, whatever happens to the connection.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
@@ -158,7 +159,10 @@ impl Reader {
                 None => self.reopen().await?,
             };
             let (idle, still) = (self.store.config.idle_timeout, Progress::default());
-            let next = self.store.unless_idle(idle, &still, Box::pin(body.next())).await;
+            let next = {
+                let next = pin!(body.next());
+                self.store.unless_idle(idle, &still, next).await
+            };
             let why = match next {
                 Some(Some(Ok(mut piece))) => {
                     piece.truncate(
