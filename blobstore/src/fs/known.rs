@@ -24,8 +24,10 @@ const SETTLED: i64 = 2;
 /// The attributes of files that were read.
 #[derive(Debug)]
 pub(super) struct Known {
-    slots: Box<[Mutex<Option<Box<(Stamp, BlobMeta)>>>]>,
+    slots: Box<[Slot]>,
 }
+
+type Slot = Mutex<Option<Box<(Stamp, BlobMeta)>>>;
 
 /// What tells a file from all others, and from itself before a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,7 +68,7 @@ impl Known {
         *self.slot(stamp.ino).lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
-    fn slot(&self, ino: u64) -> &Mutex<Option<Box<(Stamp, BlobMeta)>>> {
+    fn slot(&self, ino: u64) -> &Slot {
         &self.slots[(ino % SLOTS as u64) as usize]
     }
 }
