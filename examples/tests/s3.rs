@@ -8,6 +8,7 @@ use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use standfast_blobstore::{Blobs, S3BlobStore, S3Config};
@@ -48,13 +49,18 @@ fn taking(offer: &Value) -> String {
     format!("/uploads/{}", offer["upload"].as_str().unwrap())
 }
 
-/// The ids of all data that is kept at `place`.
-fn kept(place: &str) -> Vec<String> {
+/// The keys at `place` that begin with `prefix`, each with the minutes until its blob is gone.
+fn kept(place: &str, prefix: &str) -> Vec<(String, i64)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let blobs = Blobs::new(S3BlobStore::open(place, S3Config::default()).await.unwrap());
-        let keys = blobs.list("data/").map_ok(|blob| blob.key.to_string());
-        keys.try_collect().await.unwrap()
+        let keys: Vec<_> = blobs.list(prefix).map_ok(|blob| blob.key).try_collect().await.unwrap();
+        let mut kept = Vec::new();
+        for key in keys {
+            let ends = blobs.head(&key).await.unwrap().unwrap().expires_at.expect("all go");
+            kept.push((key.to_string(), (ends - Utc::now()).num_minutes()));
+        }
+        kept
     })
 }
 
@@ -121,6 +127,20 @@ fn a_file_goes_straight_to_the_bucket_and_is_taken_from_there() {
     let first = first.json();
     assert_eq!(first["columns"], json!(["id", "region", "amount", "note"]));
     assert_eq!(first["rows"], table.rows);
+    let spans = |prefix: &str| kept(&place, prefix).into_iter().map(|(_, span)| span);
+    assert_eq!(spans("uploads/").count(), 1);
+    assert!(
+        spans("uploads/").all(|span| (55..60).contains(&span)),
+        "{:?}",
+        kept(&place, "uploads/")
+    );
+    let day = 24 * 60;
+    assert!(
+        spans("data/").all(|span| (day - 5..day).contains(&span)),
+        "{:?}",
+        kept(&place, "data/")
+    );
+    assert_eq!(spans("data/").count(), 2, "the table and its columns");
     let again = visitor.post(&taking(&offer), &json!({}));
     assert_eq!(
         (again.status, again.json()),
@@ -176,7 +196,7 @@ fn an_upload_is_for_whoever_asked_for_it() {
         let told = (answer.status, answer.error());
         assert_eq!(told, (404, "this upload is not known, or not kept any more".to_owned()));
     }
-    assert_eq!(kept(&place), [""; 0]);
+    assert!(kept(&place, "data/").is_empty());
     assert_eq!(owner.post(&taking(&theirs), &json!({})).status, 201);
     assert_eq!(server.post(&taking(&scripts), &[], b"").status, 201);
 }
@@ -230,7 +250,7 @@ fn what_is_no_table_is_not_taken() {
         assert!(refused.error().contains(words), "{}", refused.error());
     }
     server.assert_well();
-    assert_eq!(kept(&place), [""; 0]);
+    assert!(kept(&place, "data/").is_empty());
 }
 
 #[test]
@@ -239,8 +259,7 @@ fn a_form_ends() {
     let server = Server::with(&["--blobs", &place, "--uploads", "2"]);
     let file = Table { rows: 10, note: 3 }.text();
     let offer = server.post_json("/uploads", &[], &json!({ "size": file.len() })).json();
-    let ends: chrono::DateTime<chrono::Utc> =
-        offer["expires_at"].as_str().unwrap().parse().unwrap();
-    within(Duration::from_secs(30), "its time has come", || chrono::Utc::now() > ends);
+    let ends: DateTime<Utc> = offer["expires_at"].as_str().unwrap().parse().unwrap();
+    within(Duration::from_secs(30), "its time has come", || Utc::now() > ends);
     within(Duration::from_secs(30), "it has ended", || send(&offer, &file).status == 403);
 }

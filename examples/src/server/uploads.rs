@@ -97,9 +97,8 @@ pub(super) async fn take(
     if let Some(found) = data::columns(&app.blobs, &id).await? {
         return Ok(data::taken(&id, &found));
     }
-    let blob = match app.blobs.get(&key).if_match(&version).await? {
-        GetOutcome::Found(blob) => blob,
-        _ => return Err(changed()),
+    let GetOutcome::Found(blob) = app.blobs.get(&key).if_match(&version).await? else {
+        return Err(changed());
     };
     let dir = app.staging.directory()?;
     let path = dir.path().join("upload");
