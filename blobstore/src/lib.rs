@@ -30,7 +30,7 @@ mod store;
 pub mod testkit;
 
 #[cfg(feature = "object-store")]
-pub use self::object_store::AsObjectStore;
+pub use self::object_store::{AsObjectStore, FromObjectStore};
 pub use blob::{Blob, BlobStream};
 pub use blobs::{Always, Blobs, Get, GetBytes, GetToFile, Put, SignGet, SignPut, When};
 pub use body::{Body, FileBody, Pieces, StreamBody, UploadStream};

@@ -53,9 +53,9 @@ use crate::store::BlobStore;
 /// An upload is one put of a stream in a task of its own, so it needs a runtime of tokio. Its parts
 /// may be of any size, and their futures awaited in any order or all at once; a part's future is
 /// done when the store has taken the part over, so in memory are the parts whose futures are not,
-/// and what a put of a stream takes. On S3 all uploads share the upload memory: where one task feeds
-/// more uploads in turn than that has parts, they wait for each other for ever; give it a part for
-/// each. A part whose future was dropped before it was done makes `complete` fail, since nobody can
+/// and what a put of a stream takes. On S3 all uploads share the upload memory: where somebody feeds
+/// more uploads in turn than that has parts (eight, unless configured), they wait for each other
+/// for ever, so `S3Config::with_upload_memory` is to have one for each. A part whose future was dropped before it was done makes `complete` fail, since nobody can
 /// tell whether it was meant to be there. An upload that is aborted or dropped, or whose process
 /// dies, changes nothing; a `complete` that is dropped may have stored all.
 ///
@@ -135,16 +135,9 @@ impl AsObjectStore {
 
     /// Deletes the original of a rename, unless somebody replaced it meanwhile.
     async fn leave(&self, from: &Path, key: &BlobKey, seen: DeleteOptions) -> TheirResult<()> {
-        let held = self.store.capabilities().conditional;
-        let mut gone = match held {
-            true => self.store.delete(key, &seen).await,
-            false => self.store.delete(key, &DeleteOptions::default()).await,
-        };
-        // Some services hold conditions of puts and none of deletes.
-        if matches!(&gone, Err(error) if error.kind() == ErrorKind::Unsupported) {
-            gone = self.store.delete(key, &DeleteOptions::default()).await;
-        }
-        match gone.map_err(|error| failure(from, error))? {
+        let held = self.store.capabilities().conditional_delete;
+        let how = if held { seen } else { DeleteOptions::default() };
+        match self.store.delete(key, &how).await.map_err(|error| failure(from, error))? {
             DeleteOutcome::Failed(error) => Err(failure(from, error)),
             _ => Ok(()),
         }

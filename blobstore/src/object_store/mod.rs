@@ -3,7 +3,9 @@
 mod as_store;
 mod convert;
 mod delete;
+mod inward;
 mod read;
 mod upload;
 
 pub use as_store::AsObjectStore;
+pub use inward::FromObjectStore;

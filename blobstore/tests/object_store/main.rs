@@ -1,16 +1,18 @@
 //! The integration tests that the crate `object_store` publishes, against `AsObjectStore` over each
-//! backend, and what they do not ask.
+//! backend, and what they do not ask; and our suite against `FromObjectStore`.
 //!
-//! They take `NotImplemented` and `NotSupported` for success; `Strict` does not.
+//! Theirs take `NotImplemented` and `NotSupported` for success; `Strict` does not.
 #![cfg(feature = "object-store")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
 mod cases;
+mod inward;
 mod strict;
 #[path = "../support/mod.rs"]
 mod support;
 
-use standfast_blobstore::{AsObjectStore, FsBlobStore, MemoryBlobStore};
+use object_store::memory::InMemory;
+use standfast_blobstore::{AsObjectStore, FromObjectStore, FsBlobStore, MemoryBlobStore};
 use support::TempDir;
 
 /// A store with nothing in it, and the directory where it is.
@@ -36,10 +38,17 @@ async fn s3() -> Option<Fresh> {
     Some(Fresh { store: AsObjectStore::new(store), _dir: None })
 }
 
+/// There and back.
+async fn both_ways() -> Option<Fresh> {
+    let store = FromObjectStore::new(InMemory::new()).with_conditional(true);
+    Some(Fresh { store: AsObjectStore::new(store), _dir: None })
+}
+
 /// Stamps a test for each function on a fresh store.
 macro_rules! suite {
-    ($backend:ident, $($name:ident: |$store:ident| $run:expr;)*) => {
-        mod $backend {
+    ($module:ident, $backend:ident, $($name:ident: |$store:ident| $run:expr;)*) => {
+        mod $module {
+            #[allow(unused_imports, reason = "not each module has one of theirs")]
             use object_store::integration as theirs;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +64,7 @@ macro_rules! suite {
 
 macro_rules! backend {
     ($backend:ident) => {
-        suite!($backend,
+        suite!($backend, $backend,
             put_get_delete_list: |store| theirs::put_get_delete_list(&store).await;
             put_get_attributes: |store| theirs::put_get_attributes(&store).await;
             get_opts: |store| theirs::get_opts(&store).await;
@@ -96,6 +105,13 @@ macro_rules! backend {
                 crate::cases::ranges_are_those_of_object_store(&store).await;
             renames_lose_nothing: |store| crate::cases::renames_lose_nothing(&store).await;
             deletes_answer_in_order: |store| crate::cases::deletes_answer_in_order(&store).await;
+        );
+    };
+}
+
+macro_rules! expiring {
+    ($module:ident, $backend:ident) => {
+        suite!($module, $backend,
             extensions_carry_the_rest: |store|
                 crate::cases::extensions_carry_the_rest(&store).await;
         );
@@ -103,6 +119,11 @@ macro_rules! backend {
 }
 
 backend!(memory);
+expiring!(expiring_memory, memory);
 backend!(fs);
+expiring!(expiring_fs, fs);
 #[cfg(feature = "s3-url")]
 backend!(s3);
+#[cfg(feature = "s3-url")]
+expiring!(expiring_s3, s3);
+backend!(both_ways);
