@@ -115,8 +115,9 @@ impl MultipartUpload for Upload {
         let awaited = Awaited(Some(Arc::clone(&self.torn)));
         let (path, put) = (self.path.clone(), self.put.clone());
         Box::pin(async move {
-            if done.await.is_ok() {
-                awaited.done();
+            let taken = done.await;
+            awaited.done();
+            if taken.is_ok() {
                 return Ok(());
             }
             Err(match put.await {

@@ -7,6 +7,7 @@
 
 mod cases;
 mod inward;
+mod meddling;
 mod strict;
 #[path = "../support/mod.rs"]
 mod support;
