@@ -248,16 +248,15 @@ pub(super) enum Loaded {
     Refused,
 }
 
-/// The answer of `load.lua`.
+/// The answer to `HGETALL`, with the time.
 pub(super) fn read_session(
     reply: Reply,
     access: &Access,
     operation: &'static str,
 ) -> Result<Loaded> {
-    let mut all = reply.into_array(operation)?;
-    let clock = all.split_off(all.len().saturating_sub(2));
-    let now = now(Reply::Array(clock), operation)?;
-    let mut all = all.into_iter();
+    let [now, all] = reply.into_fields(operation)?;
+    let now = time(now.into_int(operation)?, operation)?;
+    let mut all = all.into_array(operation)?.into_iter();
     let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
     let mut raw = Vec::with_capacity(all.len() / 2);
     if all.len() == 0 {
@@ -368,6 +367,64 @@ mod tests {
         assert!((all / 20..all - all / 20).contains(&unreadable), "{unreadable}: both happen");
     }
 
+    /// What a session that a reading finds comes to, where it is what a change has left after the
+    /// time was read, or ended after that.
+    #[test]
+    fn a_session_that_changes_after_the_time_was_read_is_judged_by_it() {
+        const NOW: u64 = 1_800_000_000_000_000;
+        const IDLE: u64 = 1_800_000_000;
+        const ABSOLUTE: u64 = 28_800_000_000;
+        let (old, new, stranger) =
+            (SessionToken::random(), SessionToken::random(), SessionToken::random());
+        let read = |created: u64, touched: u64, grace: u64, token: &SessionToken| {
+            let mut record = vec![LAYOUT];
+            for number in [created, ABSOLUTE, IDLE, touched, 3] {
+                record.extend(number.to_be_bytes());
+            }
+            record.extend([0; 8]);
+            let previous = [&old.verifier_hash().to_bytes()[..], &grace.to_be_bytes()].concat();
+            let words = [
+                b"~".to_vec(),
+                record,
+                b"~h".to_vec(),
+                new.verifier_hash().to_bytes().to_vec(),
+                b"~p".to_vec(),
+                previous,
+            ];
+            let words = Reply::Array(words.map(Reply::Bytes).to_vec());
+            let reply = Reply::Array(vec![Reply::Int(NOW.cast_signed()), words]);
+            match read_session(reply, &Access::bearer(token), "test").unwrap() {
+                Loaded::Absent => "absent",
+                Loaded::Refused => "refused",
+                Loaded::Found(snapshot) => {
+                    assert_eq!(snapshot.now.timestamp_micros(), NOW.cast_signed());
+                    match snapshot.via {
+                        Via::Current => "current",
+                        Via::Previous => "previous",
+                        Via::Trusted => "trusted",
+                    }
+                }
+            }
+        };
+        let began = NOW - 60_000_000;
+        // touched, or created, after the time
+        assert_eq!(read(began, NOW + 1, 0, &new), "current");
+        assert_eq!(read(NOW + 1, NOW + 1, 0, &new), "current");
+        assert_eq!(read(NOW + 1, NOW + 1, 0, &stranger), "refused");
+        // ended by then, or after it
+        assert_eq!(read(NOW - IDLE, NOW - IDLE, 0, &new), "absent");
+        assert_eq!(read(NOW - IDLE, NOW - IDLE + 1, 0, &new), "current");
+        // rotated after the time, with a grace and without, and a grace that had ended by then
+        assert_eq!(read(began, NOW + 1, NOW + 30_000_001, &old), "previous");
+        assert_eq!(read(began, NOW + 1, NOW + 1, &old), "previous");
+        assert_eq!(read(began, NOW + 1, NOW, &old), "refused");
+        assert_eq!(read(began, NOW + 1, NOW + 1, &stranger), "refused");
+        // ended by somebody
+        let gone = Reply::Array(vec![Reply::Int(NOW.cast_signed()), Reply::Array(vec![])]);
+        let gone = read_session(gone, &Access::bearer(&new), "test").unwrap();
+        assert!(matches!(gone, Loaded::Absent));
+    }
+
     /// A session as the server answers it, with a few bytes, fields or numbers that are others.
     #[test]
     fn whatever_is_in_a_hash_reading_it_ends() {
@@ -417,9 +474,9 @@ mod tests {
                     break;
                 }
             }
-            let time = [&b"1800000000"[..], &b"17"[..]].map(|part| Reply::Bytes(part.to_vec()));
-            let words = words.into_iter().map(Reply::Bytes).chain(time).collect();
-            match read_session(Reply::Array(words), &visitor, "test") {
+            let words = Reply::Array(words.into_iter().map(Reply::Bytes).collect());
+            let reply = Reply::Array(vec![Reply::Int(1_800_000_000_000_017), words]);
+            match read_session(reply, &visitor, "test") {
                 Ok(Loaded::Found(_)) => found += 1,
                 Ok(_) => {}
                 Err(error) => {
