@@ -1,13 +1,15 @@
 //! Between sessions and the hashes that hold them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use standfast_core::redis::{Reply, Request};
 use standfast_core::{Error, ErrorKind, Reason, Result, SessionRef};
 
 use super::BACKEND;
-use crate::field::FieldName;
+use crate::field::{Field, FieldName, FieldValue};
 use crate::init::Timeouts;
 use crate::limits::SessionLimits;
 use crate::outcome::Conflict;
@@ -123,23 +125,30 @@ fn newer(operation: &'static str, layout: i64) -> Error {
         .with_detail(format!("a session of layout {layout}, this library reads up to {LAYOUT}"))
 }
 
-/// The hash of the secret that is shown.
-pub(super) fn push_access(request: &mut Request, access: &Access) {
-    match access {
-        Access::Bearer { verifier, .. } => request.push(verifier.to_bytes()),
-        Access::Trusted { .. } => request.push(""),
-    };
-}
-
-/// The limits, and of how many changes the patch is.
-pub(super) fn push_limits(request: &mut Request, limits: &SessionLimits, patch: &Patch) {
+/// The first argument of each script that changes a session: the limits, of how many changes the
+/// patch is, the hash of the secret that is shown, and the letters of the changes. See
+/// `session.lua`.
+pub(super) fn head(limits: &SessionLimits, shown: Option<VerifierHash>, patch: &Patch) -> Vec<u8> {
     let changes = patch.iter().count();
-    let numbers = [limits.max_session, limits.max_field, limits.max_fields, changes];
-    let mut packed = Vec::with_capacity(16);
-    for number in numbers {
-        packed.extend(u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
+    let mut head = Vec::with_capacity(48 + changes);
+    for number in [limits.max_session, limits.max_field, limits.max_fields, changes] {
+        head.extend(u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
     }
-    request.push(packed);
+    head.extend(shown.iter().flat_map(|shown| shown.to_bytes()));
+    head.extend(patch.iter().map(|(_, change)| {
+        let letter = match &change.op {
+            FieldOp::Set(_) => b'S',
+            FieldOp::Remove => b'R',
+            FieldOp::PutIfAbsent(_) => b'P',
+            FieldOp::CompareAndSet { value: Some(_), .. } => b'C',
+            FieldOp::CompareAndSet { value: None, .. } => b'D',
+            FieldOp::Increment(_) => b'I',
+            FieldOp::SetMembers { .. } => b'M',
+            FieldOp::Append { .. } => b'A',
+        };
+        if change.expires_in.is_some() { letter.to_ascii_lowercase() } else { letter }
+    }));
+    head
 }
 
 /// Microseconds as digits.
@@ -147,26 +156,15 @@ pub(super) fn micros(span: Duration) -> String {
     span.min(LONGEST).as_micros().to_string()
 }
 
-/// The names, then the changes; see `patch.lua`.
+/// The names, then the operands; see `patch.lua`.
 pub(super) fn push_patch(request: &mut Request, patch: &Patch) {
     for (name, _) in patch {
         request.push(name.as_str());
     }
     for (_, change) in patch {
-        let letter = match &change.op {
-            FieldOp::Set(_) => "S",
-            FieldOp::Remove => "R",
-            FieldOp::PutIfAbsent(_) => "P",
-            FieldOp::CompareAndSet { value: Some(_), .. } => "C",
-            FieldOp::CompareAndSet { value: None, .. } => "D",
-            FieldOp::Increment(_) => "I",
-            FieldOp::SetMembers { .. } => "M",
-            FieldOp::Append { .. } => "A",
-        };
-        match change.expires_in {
-            Some(span) => request.push(format!("{letter}{}", micros(span))),
-            None => request.push(letter),
-        };
+        if let Some(span) = change.expires_in {
+            request.push(micros(span));
+        }
         match &change.op {
             FieldOp::Remove => {}
             FieldOp::Set(value) | FieldOp::PutIfAbsent(value) => {
@@ -257,11 +255,11 @@ pub(super) fn read_session(
     let [now, all] = reply.into_fields(operation)?;
     let now = time(now.into_int(operation)?, operation)?;
     let mut all = all.into_array(operation)?.into_iter();
-    let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
-    let mut raw = Vec::with_capacity(all.len() / 2);
     if all.len() == 0 {
         return Ok(Loaded::Absent);
     }
+    let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
+    let mut fields = BTreeMap::new();
     while let (Some(name), Some(value)) = (all.next(), all.next()) {
         let (name, value) = (name.into_bytes(operation)?, value.into_bytes(operation)?);
         match name.as_slice() {
@@ -269,11 +267,22 @@ pub(super) fn read_session(
             b"~h" => current = Some(value),
             b"~p" => previous = Some(value),
             b"~u" => principal = Some(value),
-            _ => raw.push((name, value)),
+            name => {
+                let name = std::str::from_utf8(name).ok();
+                // a name that this version does not know belongs to one that does
+                let Some(name) = name.and_then(|name| FieldName::from_stored(name).ok()) else {
+                    continue;
+                };
+                let field = take_field(value);
+                if field.is_live(now) {
+                    fields.insert(name, field);
+                }
+            }
         }
     }
     let record = Record::read(&record.ok_or_else(|| corrupt(operation))?, operation)?;
-    if record.expires_at() <= now {
+    let expires_at = record.expires_at();
+    if expires_at <= now {
         return Ok(Loaded::Absent);
     }
     let Some(via) = via(access, current.as_deref(), previous.as_deref(), now) else {
@@ -282,24 +291,31 @@ pub(super) fn read_session(
     let ends_at = record.created_at + record.timeouts.absolute;
     let mut snapshot = Snapshot::new(access.session(), record.version, record.created_at, ends_at);
     snapshot.touched_at = record.touched_at;
-    snapshot.expires_at = record.expires_at();
+    snapshot.expires_at = expires_at;
     snapshot.principal = match principal {
         None => None,
         Some(name) => Some(String::from_utf8(name).map_err(|_| corrupt(operation))?),
     };
     snapshot.via = via;
     snapshot.now = now;
-    for (name, value) in raw {
-        // a name that this version does not know belongs to one that does
-        let name =
-            std::str::from_utf8(&name).ok().and_then(|name| FieldName::from_stored(name).ok());
-        let Some(name) = name else { continue };
-        let field = read_field(&value);
-        if field.is_live(now) {
-            snapshot.fields.insert(name, field);
-        }
-    }
+    snapshot.fields = fields;
     Ok(Loaded::Found(Box::new(snapshot)))
+}
+
+/// A stored field, of which bytes, the most common kind, are not copied.
+fn take_field(raw: Vec<u8>) -> Field {
+    match raw.split_first() {
+        Some((b'b', rest)) => match number(rest) {
+            Some((revision, payload)) => {
+                let head = raw.len() - payload.len();
+                let mut bytes = Bytes::from(raw);
+                bytes.advance(head);
+                Field::new(FieldValue::Bytes(bytes), revision)
+            }
+            None => read_field(&raw),
+        },
+        _ => read_field(&raw),
+    }
 }
 
 fn via(
@@ -344,7 +360,6 @@ pub(super) fn read_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::FieldValue;
     use crate::noise::{Noise, rounds};
     use crate::token::SessionToken;
 
@@ -359,6 +374,7 @@ mod tests {
                 *first = b"bclsBCLSxz~"[noise.below(11) as usize];
             }
             let field = read_field(&raw);
+            assert_eq!(take_field(raw.clone()), field);
             unreadable += u64::from(matches!(field.value, FieldValue::Unreadable(_)));
             all += 1;
             let _ = Record::read(&raw, "test").is_ok();

@@ -50,20 +50,27 @@ use crate::token::{Access, VerifierHash};
 
 const BACKEND: &str = "redis";
 
+// Their parts, and where among the arguments the patch begins.
 static CREATE: Script = Script::new(concat!(
+    "local first = 7\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/create.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/create.lua")
+    include_str!("lua/write.lua")
 ));
 static COMMIT: Script = Script::new(concat!(
+    "local first = 2\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/commit.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/commit.lua")
+    include_str!("lua/write.lua")
 ));
 static ROTATE: Script = Script::new(concat!(
+    "local first = 7\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/rotate.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/rotate.lua")
+    include_str!("lua/write.lua")
 ));
 static DESTROY: Script =
     Script::new(concat!(include_str!("lua/session.lua"), include_str!("lua/destroy.lua")));
@@ -190,11 +197,21 @@ impl RedisSessionHandler {
         format!("standfast:1:session:{{{}.{session}}}", self.config.namespace)
     }
 
-    fn step(&self, script: &'static Script, operation: &'static str, access: &Access) -> Request {
-        let mut request =
-            script.on(operation, &[self.key(access.session())]).durability(self.config.durability);
-        codec::push_access(&mut request, access);
+    fn step(
+        &self,
+        script: &'static Script,
+        operation: &'static str,
+        access: &Access,
+        patch: &Patch,
+    ) -> Request {
+        let shown = match access {
+            Access::Bearer { verifier, .. } => Some(*verifier),
+            Access::Trusted { .. } => None,
+        };
+        let request = script.on(operation, &[self.key(access.session())]);
         request
+            .arg(codec::head(&self.config.limits, shown, patch))
+            .durability(self.config.durability)
     }
 
     /// Applies a patch, or touches where there is none. The answer to `done` is left to read.
@@ -204,8 +221,7 @@ impl RedisSessionHandler {
         access: &Access,
         patch: &Patch,
     ) -> Result<Answer> {
-        let mut request = self.step(&COMMIT, operation, access);
-        codec::push_limits(&mut request, &self.config.limits, patch);
+        let mut request = self.step(&COMMIT, operation, access, patch);
         codec::push_patch(&mut request, patch);
         if patch.is_empty() {
             request = request.repeatable();
@@ -225,8 +241,7 @@ impl RedisSessionHandler {
         const OPERATION: &str = "session.create";
         let mut request =
             CREATE.on(OPERATION, &[self.key(session)]).durability(self.config.durability);
-        request.push(verifier.to_bytes());
-        codec::push_limits(&mut request, &self.config.limits, &init.patch);
+        request.push(codec::head(&self.config.limits, Some(verifier), &init.patch));
         request.push(codec::micros(init.timeouts.idle));
         request.push(codec::micros(init.timeouts.absolute));
         request.push(init.principal.as_deref().unwrap_or_default());
@@ -370,8 +385,7 @@ impl SessionHandler for RedisSessionHandler {
                 }
                 _ => String::new(),
             };
-            let mut request = self.step(&ROTATE, OPERATION, access).repeatable();
-            codec::push_limits(&mut request, &self.config.limits, patch);
+            let mut request = self.step(&ROTATE, OPERATION, access, patch).repeatable();
             request.push(rotation.verifier.to_bytes());
             request.push(&grace).push(change).push(principal).push(holds);
             codec::push_patch(&mut request, patch);
@@ -411,7 +425,7 @@ impl SessionHandler for RedisSessionHandler {
 
     async fn destroy(&self, access: &Access) -> Result<DestroyOutcome> {
         const OPERATION: &str = "session.destroy";
-        let step = || self.step(&DESTROY, OPERATION, access);
+        let step = || self.step(&DESTROY, OPERATION, access, &Patch::new());
         let (reply, again) = match self.redis.call(step()).await {
             Err(error) if is_lost(&error) => (self.redis.call(step().repeatable()).await?, true),
             other => (other?, false),
