@@ -298,7 +298,8 @@ pub(crate) async fn deletes_answer_in_order(store: &dyn ObjectStore) {
     for path in &wanted[38..] {
         assert!(answers.next().now_or_never().is_none(), "nobody asked yet");
         sender.send(path.clone()).unwrap();
-        assert_eq!(answers.next().await.unwrap().unwrap(), *path);
+        let answer = tokio::time::timeout(Duration::from_secs(60), answers.next()).await;
+        assert_eq!(answer.expect("nothing else is waited for").unwrap().unwrap(), *path);
     }
     drop(sender);
     assert!(answers.next().await.is_none());

@@ -13,14 +13,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result, UploadPart,
+    Attribute, Attributes, CopyOptions as TheirCopyOptions, Error, GetOptions, GetResult,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use standfast_blobstore::testkit::BlobHarness;
 use standfast_blobstore::{
-    BlobStore, Blobs, Body, ByteRange, Crc64, ErrorKind, FromObjectStore, GetOutcome, PutOutcome,
-    Version,
+    BlobStore, Blobs, Body, ByteRange, CopyOptions, Crc64, ErrorKind, FromObjectStore, GetOutcome,
+    ListOptions, PutOutcome, Version,
 };
 
 #[derive(Debug)]
@@ -76,8 +76,8 @@ struct Faulty {
     faults: Arc<Mutex<VecDeque<Fault>>>,
     aborted: Arc<Mutex<u32>>,
     backwards: bool,
-    /// What somebody puts after each of the next heads.
-    news: Arc<Mutex<VecDeque<&'static str>>>,
+    /// What somebody puts after each of the next heads, if anything.
+    news: Arc<Mutex<VecDeque<Option<&'static str>>>>,
 }
 
 impl Faulty {
@@ -124,7 +124,7 @@ impl ObjectStore for Faulty {
         let head = how.head;
         let found = self.inner.get_opts(at, how).await;
         let news = if head { self.news.lock().unwrap().pop_front() } else { None };
-        if let Some(news) = news {
+        if let Some(Some(news)) = news {
             self.inner.put(at, news.into()).await?;
         }
         found
@@ -154,7 +154,7 @@ impl ObjectStore for Faulty {
         self.inner.list_with_delimiter(prefix).await
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
+    async fn copy_opts(&self, from: &Path, to: &Path, how: TheirCopyOptions) -> Result<()> {
         self.inner.copy_opts(from, to, how).await
     }
 }
@@ -245,8 +245,12 @@ async fn an_upload_that_is_given_up_is_aborted() {
 async fn a_condition_on_what_does_not_fit_in_memory_is_refused() {
     let (_, blobs) = faulty();
     let pieces = || stream::iter([Ok::<_, std::io::Error>(vec![7; 5001])]);
-    for body in [Body::stream(pieces()), Body::sized_stream(5001, pieces())] {
-        let refused = blobs.put("a", body).if_absent().await.unwrap_err();
+    // Where its length is known, nothing of it is taken.
+    let never = stream::pending::<std::result::Result<Bytes, std::io::Error>>();
+    for body in [Body::stream(pieces()), Body::sized_stream(5001, never)] {
+        let put = async { blobs.put("a", body).if_absent().await };
+        let refused = tokio::time::timeout(Duration::from_secs(60), put).await;
+        let refused = refused.expect("nothing is waited for").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
     }
     assert!(!blobs.exists("a").await.unwrap());
@@ -273,13 +277,43 @@ async fn a_listing_that_should_ascend_is_held_to_it() {
 async fn the_last_bytes_are_those_of_one_version() {
     let (faulty, blobs) = faulty();
     blobs.put("a", "0123456789").await.unwrap();
-    faulty.news.lock().unwrap().extend(["first", "last"]);
+    faulty.news.lock().unwrap().extend([Some("first"), Some("last")]);
     let end = blobs.get("a").range(ByteRange::last(2)).await.unwrap();
     assert_eq!((end.range(), end.meta().size), (2..4, 4));
     assert_eq!(end.bytes(9).await.unwrap(), "st");
-    faulty.news.lock().unwrap().extend(["news"; 100]);
+    faulty.news.lock().unwrap().extend([Some("news"); 100]);
     let changing = blobs.get("a").range(ByteRange::last(2)).await.unwrap_err();
     assert_eq!(changing.kind(), ErrorKind::Conflict);
+}
+
+/// Between the read and the put of one.
+#[tokio::test]
+async fn a_copy_onto_itself_brings_nothing_back() {
+    let (faulty, blobs) = faulty();
+    blobs.put("a", "old").await.unwrap();
+    faulty.news.lock().unwrap().extend([None, Some("new")]);
+    let html = standfast_blobstore::Attributes::default().with_content_type("text/html");
+    let options = CopyOptions::default().with_attributes(html.clone());
+    let copied = blobs.copy_with("a", "a", &options).await.unwrap().stored().unwrap();
+    assert_eq!((copied.size, &copied.attributes), (3, &html));
+    assert_eq!(blobs.head("a").await.unwrap().unwrap(), copied);
+    assert_eq!(blobs.get_bytes("a").await.unwrap(), "new");
+}
+
+/// And what all of its keys are before the start is not shown.
+#[tokio::test]
+async fn a_listing_starts_within_what_keys_have_in_common() {
+    let (_, blobs) = faulty();
+    for key in ["a/b", "a/c", "d"] {
+        blobs.put(key, "").await.unwrap();
+    }
+    let mut shown = Vec::new();
+    for start in ["a/", "a/b", "a/bb", "a/c", "d"] {
+        let options = ListOptions::all().with_delimiter("/").with_start_after(start);
+        let page = blobs.list_page(options).await.unwrap();
+        shown.push((page.prefixes.len(), page.blobs.len()));
+    }
+    assert_eq!(shown, [(1, 1), (1, 1), (1, 1), (0, 1), (0, 0)]);
 }
 
 /// Which would be a list, in a header.
@@ -315,10 +349,7 @@ async fn objects_of_others_are_read() {
     assert_eq!(blobs.get_bytes("t/a.csv").await.unwrap(), "a,1");
     let copy = blobs.copy("t/a.csv", "b").await.unwrap();
     assert_eq!(copy.attributes, meta.attributes);
-    for options in [
-        standfast_blobstore::ListOptions::all(),
-        standfast_blobstore::ListOptions::all().with_delimiter("/"),
-    ] {
+    for options in [ListOptions::all(), ListOptions::all().with_delimiter("/")] {
         let page = blobs.list_page(options).await.unwrap();
         let listed = page.blobs.iter().map(|entry| entry.key.as_str());
         let listed: Vec<_> = listed.chain(page.prefixes.iter().map(String::as_str)).collect();
