@@ -71,7 +71,8 @@ pub(crate) struct Bounds {
     pub(crate) requests: usize,
 }
 
-/// Runs those of `tests` that the arguments of the program ask for, on the service that `find` finds.
+/// Runs those of `tests` that the arguments of the program ask for, on the service that `find`
+/// finds.
 pub(crate) fn main(tests: Vec<Test>, bounds: Bounds, find: fn() -> Option<Service>) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |arg: &str| args.iter().any(|one| one == arg);
