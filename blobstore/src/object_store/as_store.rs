@@ -55,9 +55,10 @@ use crate::store::BlobStore;
 /// done when the store has taken the part over, so in memory are the parts whose futures are not,
 /// and what a put of a stream takes. On S3 all uploads share the upload memory: where somebody feeds
 /// more uploads in turn than that has parts (eight, unless configured), they wait for each other
-/// for ever, so `S3Config::with_upload_memory` is to have one for each. A part whose future was dropped before it was done makes `complete` fail, since nobody can
-/// tell whether it was meant to be there. An upload that is aborted or dropped, or whose process
-/// dies, changes nothing; a `complete` that is dropped may have stored all.
+/// for ever, so `S3Config::with_upload_memory` is to have one for each. A part whose future was
+/// dropped before it was done makes `complete` fail, since nobody can tell whether it was meant to
+/// be there. An upload that is aborted or dropped, or whose process dies, changes nothing; a
+/// `complete` that is dropped may have stored all.
 ///
 /// # Renames
 ///
