@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, cmd};
 use standfast_benches::{Bench, RedisServer, Table, current_thread, nanos_per, quantile};
+use standfast_core::redis::{Redis, Request};
 use standfast_session::{
-    Access, CommitOutcome, Key, LoadOutcome, Patch, RedisSessionHandler, RotateOutcome, Rotation,
-    SessionHandler, SessionHandlerExt, SessionInit, SessionToken, UpdateOutcome,
+    Access, CommitOutcome, Key, LoadOutcome, Patch, RedisSessionConfig, RedisSessionHandler,
+    RotateOutcome, Rotation, SessionHandler, SessionHandlerExt, SessionInit, SessionToken,
+    UpdateOutcome,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -83,7 +85,8 @@ async fn rotate(handler: &RedisSessionHandler, visitor: &Access, to: &Rotation, 
     assert!(matches!(outcome, RotateOutcome::Rotated { .. }), "{outcome:?}");
 }
 
-/// Commands from clients and from scripts for each kind of request, as `MONITOR` shows them.
+/// How often the server read from the socket for each kind of request, and the commands, from clients
+/// and in scripts, as `MONITOR` shows them.
 fn trips(bench: &mut Bench) {
     let (runtime, server) = (current_thread(), start());
     let handler = RedisSessionHandler::from_url(&server.url()).expect("it is a URL");
@@ -98,7 +101,10 @@ fn trips(bench: &mut Bench) {
         let _ = handler.destroy(&Access::bearer(&new)).await.expect(SERVER);
     });
     println!("\ntrips: what each kind of request asks of the server");
-    println!("  {:<34}{:>14}{:>14}{:>10}", "", "round trips", "in scripts", "at most");
+    println!(
+        "  {:<34}{:>14}{:>14}{:>14}{:>10}",
+        "", "round trips", "commands", "in scripts", "at most"
+    );
     for (kind, most) in [
         ("read", 1),
         ("write, nothing read", 1),
@@ -109,18 +115,18 @@ fn trips(bench: &mut Bench) {
         ("start", 1),
     ] {
         let owner = SessionInit::new().with_principal("ada");
-        let (monitor, request) = runtime.block_on(async {
-            let (token, visitor) = match kind {
+        let (token, visitor) = runtime.block_on(async {
+            match kind {
                 "logout of somebody" => {
                     let token = handler.start(&owner).await.expect(SERVER).token;
                     let visitor = Access::bearer(&token);
                     (token, visitor)
                 }
                 _ => begin(&handler).await,
-            };
-            (server.count_commands(), (token, visitor))
+            }
         });
-        let (token, visitor) = request;
+        let monitor = server.count_commands();
+        let before = server.usage().reads;
         runtime.block_on(async {
             if matches!(kind, "read" | "read and write" | "login with write")
                 || kind.starts_with("renewal")
@@ -145,10 +151,12 @@ fn trips(bench: &mut Bench) {
                 _ => commit(&handler, &visitor, &write).await,
             }
         });
+        // the question itself is one
+        let trips = server.usage().reads - before - 1;
         let commands = monitor.end();
         let (calls, inner) = (commands.calls(), commands.inner());
-        println!("  {kind:<34}{calls:>14}{inner:>14}{most:>10}");
-        bench.target(&format!("{kind}: {most} round trips"), calls == most);
+        println!("  {kind:<34}{trips:>14}{calls:>14}{inner:>14}{most:>10}");
+        bench.target(&format!("{kind}: {most} round trips"), trips == most);
     }
 }
 
@@ -164,23 +172,32 @@ async fn middle(count: usize, mut call: impl AsyncFnMut()) -> f64 {
 }
 
 const PING: &str = "PING";
+const BARE: &str = "PING of the client library";
 const READ: &str = "session: read";
 const BOTH: &str = "session: read and write";
 
-/// One request after the other on one server; the median of each kind within a turn.
+/// One request after the other on one server; the median of each kind within a turn. The PING that
+/// the others are compared with goes over the connection of the sessions.
 fn latency(bench: &mut Bench) {
     let (runtime, server) = (current_thread(), start());
     let (runtime, count) = (&runtime, bench.count(2000));
-    let handler = RedisSessionHandler::from_url(&server.url()).expect("it is a URL");
+    let redis = Redis::from_url(&server.url()).expect("it is a URL");
+    let handler = RedisSessionHandler::from_parts(redis.clone(), RedisSessionConfig::default());
+    let handler = handler.expect("the default is valid");
     let raw = runtime.block_on(connect(&server));
     let (_, visitor) = runtime.block_on(begin(&handler));
     let write = Patch::new().set("field-3", value());
     let whole = vec![b'v'; FIELDS * BYTES];
-    let (handler, visitor, write, whole) = (&handler, &visitor, &write, &whole);
-    let ping = raw.clone();
+    let (redis, handler, visitor, write, whole) = (&redis, &handler, &visitor, &write, &whole);
+    let bare = raw.clone();
     let results = Table::new("latency: p50 of a request, us", &["us"])
         .row(PING, || {
-            let mut raw = ping.clone();
+            runtime.block_on(middle(count, async || {
+                redis.call(Request::command("bench", "PING", "")).await.expect(SERVER);
+            }))
+        })
+        .row(BARE, || {
+            let mut raw = bare.clone();
             runtime.block_on(middle(count, async || {
                 cmd("PING").exec_async(&mut raw).await.expect(SERVER);
             }))

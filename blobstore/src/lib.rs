@@ -14,6 +14,8 @@ mod key;
 mod list;
 mod memory;
 mod meta;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod options;
 mod outcome;
 mod range;
@@ -27,6 +29,8 @@ mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+#[cfg(feature = "object-store")]
+pub use self::object_store::{AsObjectStore, FromObjectStore};
 pub use blob::{Blob, BlobStream};
 pub use blobs::{Always, Blobs, Get, GetBytes, GetToFile, Put, SignGet, SignPut, When};
 pub use body::{Body, FileBody, Pieces, StreamBody, UploadStream};

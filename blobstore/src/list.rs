@@ -288,13 +288,13 @@ impl Pager {
     }
 
     /// How many more entries the page takes.
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "object-store", feature = "s3"))]
     pub(crate) fn left(&self) -> usize {
         self.limit - self.shown
     }
 
     /// Takes a common prefix that the service found, if it was not shown before.
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "object-store", feature = "s3"))]
     pub(crate) fn offer_common(&mut self, common: String) {
         if self.left() > 0 && behind_all(&common) > self.lower {
             self.shown += 1;
@@ -304,7 +304,7 @@ impl Pager {
     }
 
     /// Ends a full page that is not the last one.
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "object-store", feature = "s3"))]
     pub(crate) fn cut(&mut self) {
         self.page.next = Some(self.token());
         self.full = true;
@@ -323,7 +323,7 @@ fn just_behind(key: &str) -> Vec<u8> {
 }
 
 /// The least bytes above everything that begins with `prefix`: no byte of UTF-8 is 255.
-fn behind_all(prefix: &str) -> Vec<u8> {
+pub(crate) fn behind_all(prefix: &str) -> Vec<u8> {
     let mut bytes = prefix.as_bytes().to_vec();
     if let Some(last) = bytes.last_mut() {
         *last += 1;

@@ -51,6 +51,18 @@ impl ByteRange {
     }
 }
 
+#[cfg(feature = "object-store")]
+impl ByteRange {
+    /// Where it begins and ends, unless that depends on the size of the blob or there is nothing.
+    pub(crate) fn fixed(self) -> Option<(u64, Option<u64>)> {
+        match self.0 {
+            Wanted::Between(start, end) => (start < end).then_some((start, Some(end))),
+            Wanted::From(start) => Some((start, None)),
+            Wanted::Last(_) => None,
+        }
+    }
+}
+
 #[cfg(feature = "s3")]
 impl ByteRange {
     /// The range as HTTP writes it; `None` for no bytes, which it cannot ask for.

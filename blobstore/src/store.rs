@@ -154,6 +154,8 @@ pub struct BlobCapabilities {
     pub backslash: bool,
     /// Whether preconditions are held; where a service would ignore them, they are refused.
     pub conditional: bool,
+    /// Whether a delete can be held to a version; where not, such a delete is refused.
+    pub conditional_delete: bool,
     /// The most bytes of one blob.
     pub max_len: u64,
     /// The most entries of a page.
@@ -180,6 +182,8 @@ pub struct BlobCapabilities {
     pub reports_missing: bool,
     /// Whether the blobs outlive the process.
     pub durable: bool,
+    /// Whether blobs can expire; where not, an expiry is refused.
+    pub expiry: bool,
 }
 
 impl Default for BlobCapabilities {
@@ -187,6 +191,7 @@ impl Default for BlobCapabilities {
         Self {
             backslash: true,
             conditional: true,
+            conditional_delete: true,
             max_len: u64::MAX,
             max_page: 1000,
             max_delete_batch: 1000,
@@ -199,6 +204,7 @@ impl Default for BlobCapabilities {
             unique_versions: false,
             reports_missing: false,
             durable: false,
+            expiry: true,
         }
     }
 }

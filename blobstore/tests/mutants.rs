@@ -24,6 +24,8 @@ enum Fault {
     AcceptsForgedUrls,
     ChecksAbsenceThenWrites,
     ChecksVersionThenWrites,
+    ClaimsNoConditionalDelete,
+    ClaimsNoExpiry,
     CopyDropsAttributes,
     CopyIgnoresConditions,
     CopyKeepsExpiry,
@@ -112,7 +114,10 @@ impl HealthCheck for Broken {
 #[async_trait]
 impl BlobStore for Broken {
     fn capabilities(&self) -> BlobCapabilities {
-        self.inner.capabilities()
+        let mut capabilities = self.inner.capabilities();
+        capabilities.conditional_delete &= !self.has(Fault::ClaimsNoConditionalDelete);
+        capabilities.expiry &= !self.has(Fault::ClaimsNoExpiry);
+        capabilities
     }
 
     async fn put(&self, key: &BlobKey, body: Body, how: &PutOptions) -> Result<PutOutcome> {
@@ -404,6 +409,8 @@ const TABLE: &[(Fault, &str, Case)] = table! {
     AcceptsForgedUrls => signed::a_forged_url_is_refused,
     ChecksAbsenceThenWrites => conditional::of_many_puts_if_absent_one_is_stored,
     ChecksVersionThenWrites => conditional::a_counter_by_if_match_loses_no_increment,
+    ClaimsNoConditionalDelete => change::a_delete_if_match_spares_other_versions,
+    ClaimsNoExpiry => expiry::a_blob_is_gone_at_its_instant_and_not_before,
     CopyDropsAttributes => change::a_copy_keeps_everything_but_key_and_version,
     CopyIgnoresConditions => change::a_copy_holds_its_conditions,
     CopyKeepsExpiry => expiry::a_promoted_blob_stays,

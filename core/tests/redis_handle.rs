@@ -20,6 +20,8 @@ mod single;
 mod subscribe;
 #[path = "redis_handle/support.rs"]
 mod support;
+#[path = "redis_handle/timed.rs"]
+mod timed;
 #[cfg(feature = "redis-tls")]
 #[path = "redis_handle/tls.rs"]
 mod tls;

@@ -27,12 +27,13 @@ pub fn embedded() -> LocalSet {
 }
 
 impl Page {
-    /// The page with its assets below `urls`. The browser checks what it gets.
+    /// The page with its assets below `urls`, which may send files to `forms`. The browser checks
+    /// what it gets.
     ///
     /// # Errors
     ///
     /// `NotFound` where the set is not that of this page, or one of another release.
-    pub fn new(urls: &AssetUrls) -> Result<Self> {
+    pub fn new(urls: &AssetUrls, forms: Option<&str>) -> Result<Self> {
         for path in [STYLE, SCRIPT] {
             urls.url(path)?;
         }
@@ -41,9 +42,10 @@ impl Page {
         let head = [icon, urls.stylesheet(STYLE), urls.script(SCRIPT)].join("\n  ");
         let html = include_str!("server/page.html").replace("<!-- assets -->", &head);
         let from = format!("'self' {}", origin(urls.base()));
+        let to = format!("'self' {}", origin(forms.unwrap_or_default()));
         let policy = format!(
             "default-src 'self'; style-src {from}; script-src {from}; img-src {from}; \
-             frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+             connect-src {to}; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
         );
         Ok(Self { html, policy })
     }
@@ -64,15 +66,18 @@ mod tests {
     fn a_page_names_its_assets_and_where_they_may_come_from() {
         let manifest = embedded().into_manifest();
         let urls = AssetUrls::new("https://cdn.example/a/{id}/", manifest.clone()).unwrap();
-        let page = Page::new(&urls).unwrap();
+        let page = Page::new(&urls, Some("https://s3.example:8333/bucket")).unwrap();
         assert!(
             page.html.contains(&urls.asset(SCRIPT)) && page.html.contains(" integrity=\"sha256-")
         );
         assert!(page.policy.contains("script-src 'self' https://cdn.example;"), "{}", page.policy);
-        let own = Page::new(&AssetUrls::new("/assets/{id}/", manifest).unwrap()).unwrap();
+        let forms = "connect-src 'self' https://s3.example:8333;";
+        assert!(page.policy.contains(forms), "{}", page.policy);
+        let own = Page::new(&AssetUrls::new("/assets/{id}/", manifest).unwrap(), None).unwrap();
+        assert!(own.policy.contains("connect-src 'self' ;"), "{}", own.policy);
         assert!(own.policy.contains("script-src 'self' ;"), "{}", own.policy);
         let other = LocalSet::embedded(&[(STYLE, b"")]).unwrap().into_manifest();
-        let error = Page::new(&AssetUrls::new("/{id}/", other).unwrap()).unwrap_err();
+        let error = Page::new(&AssetUrls::new("/{id}/", other).unwrap(), None).unwrap_err();
         assert!(error.to_string().contains("app.mjs"), "{error}");
     }
 }

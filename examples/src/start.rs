@@ -83,15 +83,17 @@ pub async fn start(
     let mut router = server::health(Health { lifecycle: lifecycle.clone(), checks: checks.into() });
     if config.role.serves() {
         let (urls, assets) = open_assets(&config).await?;
-        let page =
-            Page::new(&urls).map_err(|error| format!("these are no assets of ours: {error}"))?;
+        let forms = server::forms_at(&blobs).await?;
+        let page = Page::new(&urls, forms.as_deref())
+            .map_err(|error| format!("these are no assets of ours: {error}"))?;
         let status =
             parts::status_routes(&jobs, &blobs, config.links, lifecycle.stopping(Phase::Http));
         let patience = config.patience;
         let staging = executor;
         let page = Arc::new(page);
-        let links = config.links;
-        let app = App { jobs, blobs, links, staging, record, page, ticks, secret, patience };
+        let (links, uploads) = (config.links, config.uploads);
+        let app =
+            App { jobs, blobs, links, uploads, staging, record, page, ticks, secret, patience };
         let seen_as = config.public_url.unwrap_or(format!("http://{}", listener.local_addr()?));
         if seen_as.starts_with("https:") {
             tracing::info!("cookies go over https alone: who comes over http keeps no session");

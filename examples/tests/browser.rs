@@ -215,3 +215,82 @@ fn a_phone_shows_all_of_it() {
     browser.run("document.querySelector('#reports').scrollIntoView()");
     browser.picture("11-phone");
 }
+
+/// Notes from now on what the page sends: to which address, and how many bytes of it are a body or
+/// a file in one.
+#[cfg(feature = "s3")]
+const LISTEN: &str = "
+    window.sent = [];
+    const size = (body) => body instanceof FormData
+        ? [...body.values()].reduce((sum, value) => sum + (value.size ?? value.length), 0)
+        : (body?.size ?? body?.length ?? 0);
+    const note = (url, body) => window.sent.push([new URL(url, location.href).href, size(body)]);
+    const { open, send } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.open = function (method, url) { open.call(this, method, this.to = url); };
+    XMLHttpRequest.prototype.send = function (body) { note(this.to, body); send.call(this, body); };
+    const { fetch } = window;
+    window.fetch = (url, options) => { note(url, options?.body); return fetch(url, options); };";
+
+/// To which addresses the page has sent more than a few bytes, and how many.
+#[cfg(feature = "s3")]
+fn sent(browser: &Browser) -> Vec<(String, u64)> {
+    let sent = browser.run("return window.sent");
+    let sent = sent.as_array().unwrap().iter();
+    let sent = sent.map(|line| (line[0].as_str().unwrap().to_owned(), line[1].as_u64().unwrap()));
+    sent.filter(|(_, size)| *size > 500).collect()
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_file_goes_straight_to_the_bucket() {
+    let (Some(browser), Some(place)) = (Browser::start(), support::bucket()) else { return };
+    let (server, home) = (Server::with(&["--blobs", &place]), TempDir::new().unwrap());
+    let own = format!("http://{}/", server.address);
+    browser.open(&own);
+    browser.run(LISTEN);
+    let table = Table::of_megabytes(20);
+    let path = file(&home, "orders.csv", table);
+    let size = fs::metadata(&path).unwrap().len();
+    upload(&browser, &path);
+    browser.until("it is uploaded", |page| {
+        page.text("#chosen").starts_with("orders.csv: 20,000 rows")
+    });
+    let [(to, bytes)] = &sent(&browser)[..] else { panic!("once: {:?}", sent(&browser)) };
+    assert!(!to.starts_with(&own) && *bytes >= size, "{bytes} of {size} bytes to {to}");
+    start(&browser, "region", "amount");
+    await_ready(&browser);
+    assert_eq!(download(&browser, "region,amount"), table.totals());
+
+    // what is wrong with the file is said, and it is not sent again
+    let zip = home.path().join("archive.csv");
+    fs::write(&zip, [b"PK\x03\x04".as_slice(), &vec![7; 3 << 20]].concat()).unwrap();
+    upload(&browser, &zip);
+    browser.until("it is refused", |page| page.is_shown("#error"));
+    let error = browser.text("#error");
+    assert!(error.contains("Cannot use archive.csv: this is a zip archive"), "{error}");
+    assert!(sent(&browser).iter().all(|(to, _)| !to.starts_with(&own)), "{:?}", sent(&browser));
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_file_goes_through_the_server_where_the_browser_does_not_reach_the_bucket() {
+    let (Some(browser), Some(place)) = (Browser::start(), support::bucket()) else { return };
+    let (server, home) = (Server::with(&["--blobs", &place]), TempDir::new().unwrap());
+    let own = format!("http://{}/", server.address);
+    browser.open(&own);
+    // its policy keeps the page from going there
+    browser.run(
+        "const { open } = XMLHttpRequest.prototype;
+         XMLHttpRequest.prototype.open = function (method, url) {
+             open.call(this, method, url.startsWith('/') ? url : 'http://bucket.invalid/');
+         };",
+    );
+    browser.run(LISTEN);
+    upload(&browser, &file(&home, "orders.csv", Table { rows: 3_000, note: 10 }));
+    browser
+        .until("it is uploaded", |page| page.text("#chosen").starts_with("orders.csv: 3,000 rows"));
+    let sent = sent(&browser);
+    assert_eq!(sent.len(), 2, "to the bucket, then to the server: {sent:?}");
+    assert_eq!(sent[1].0, format!("{own}data"), "{sent:?}");
+    assert!(!browser.is_shown("#error"));
+}

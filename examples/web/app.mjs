@@ -10,11 +10,18 @@ const MAX_STREAMS = 3;
 const START_TRIES = 5;
 /** When to give up on an answer; longer than the server is asked to wait for news. */
 const PATIENCE = 60_000;
+/** When to do without an answer that can be done without. */
+const BRIEFLY = 5_000;
 
 // Talking to the server ---------------------------------------------------------------------
 
 /** An answer that will not change by asking again. */
-class Refusal extends Error {}
+class Refusal extends Error {
+  constructor(words, status) {
+    super(words);
+    this.status = status;
+  }
+}
 
 /** An answer that may change, or none at all. */
 class Trouble extends Error {
@@ -26,13 +33,16 @@ class Trouble extends Error {
 
 async function request(url, options) {
   const signal = AbortSignal.timeout(PATIENCE);
-  const response = await fetch(url, { cache: "no-store", signal, ...options }).catch(() => {
+  const response = await fetch(url, { cache: "no-store", signal, ...options }).catch((error) => {
+    if (error.name === "AbortError") throw error;
     throw new Trouble("the server cannot be reached");
   });
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   const words = answer.error ?? `the server answered with status ${response.status}`;
-  if (response.status < 500 && ![408, 425, 429].includes(response.status)) throw new Refusal(words);
+  if (response.status < 500 && ![408, 425, 429].includes(response.status)) {
+    throw new Refusal(words, response.status);
+  }
   throw new Trouble(words, Number(response.headers.get("Retry-After")) * 1000);
 }
 
@@ -42,7 +52,7 @@ async function insist(url, options, tell, tries = Infinity) {
     try {
       return await request(url, options);
     } catch (error) {
-      if (error instanceof Refusal || attempt >= tries) throw error;
+      if (!(error instanceof Trouble) || attempt >= tries) throw error;
       tell(error);
       await sleep(Math.min(Math.max(pause, error.pause || 0), 30_000));
     }
@@ -83,44 +93,89 @@ function useSample() {
   $("group-by").focus();
 }
 
-function uploadFile(file) {
+async function uploadFile(file) {
   upload?.abort();
   showError();
   choose(null);
-  const attempt = new XMLHttpRequest();
+  const attempt = new AbortController();
+  const { signal } = attempt;
   upload = attempt;
-  const bar = $("upload-progress");
-  const fail = (words) => showError(`cannot use ${file.name}: ${words}`);
-  bar.value = 0;
   $("upload-label").textContent = `Uploading ${file.name}`;
   $("upload-detail").textContent = "";
+  $("upload-progress").value = 0;
   $("uploading").hidden = false;
-
-  attempt.upload.onprogress = ({ loaded, total }) => {
-    bar.value = (100 * loaded) / total;
-    $("upload-detail").textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
-  };
-  attempt.upload.onload = () => {
-    bar.removeAttribute("value");
-    $("upload-detail").textContent = "Checking the file…";
-  };
-  attempt.onload = () => {
-    const answer = attempt.response ?? {};
-    if (attempt.status >= 200 && attempt.status < 300 && answer.data) {
-      choose({ id: answer.data, name: file.name, columns: answer.columns, rows: answer.rows });
-    } else {
-      fail(answer.error ?? `the server answered with status ${attempt.status}`);
-    }
-  };
-  attempt.onerror = () =>
-    fail("the upload broke off; the connection may be lost or the file too large");
-  attempt.onloadend = () => {
+  try {
+    const { data, columns, rows } =
+      (await pastServer(file, signal)) ?? (await throughServer(file, signal));
+    signal.throwIfAborted();
+    choose({ id: data, name: file.name, columns, rows });
+  } catch (error) {
+    if (!signal.aborted) showError(`cannot use ${file.name}: ${error.message}`);
+  } finally {
     if (upload === attempt) $("uploading").hidden = true;
-  };
-  attempt.open("POST", "/data");
-  attempt.responseType = "json";
-  attempt.setRequestHeader("Content-Type", "text/csv");
-  attempt.send(file);
+  }
+}
+
+/**
+ * Sends a file straight to where files are kept, and has the server take it from there. Null where
+ * that cannot be done, for whatever reason: it is not offered, the browser does not get there, it
+ * took too long. What the server says against the file itself is final.
+ */
+async function pastServer(file, signal) {
+  try {
+    const wanted = JSON.stringify({ size: file.size, type: "text/csv" });
+    const headers = { "Content-Type": "application/json" };
+    const asked = { method: "POST", headers, body: wanted, signal: AbortSignal.timeout(BRIEFLY) };
+    const form = await request("/uploads", asked);
+    const body = new FormData();
+    Object.entries(form.fields).forEach(([name, value]) => body.append(name, value));
+    body.append("file", file);
+    const sent = await send(form.url, body, signal);
+    if (!isGood(sent)) return null;
+    const take = { method: "POST", signal };
+    const taken = await insist(`/uploads/${form.upload}`, take, () => {}, START_TRIES);
+    return taken.data ? taken : null;
+  } catch (error) {
+    if (error instanceof Trouble || error.status === 404) return null;
+    throw error;
+  }
+}
+
+async function throughServer(file, signal) {
+  const sent = await send("/data", file, signal);
+  const answer = sent.response ?? {};
+  if (isGood(sent) && answer.data) return answer;
+  throw new Refusal(answer.error ?? `the server answered with status ${sent.status}`, sent.status);
+}
+
+const isGood = ({ status }) => status >= 200 && status < 300;
+
+/** Sends a file, or a form with one, and shows how far that is. */
+async function send(url, body, signal) {
+  signal.throwIfAborted();
+  const bar = $("upload-progress");
+  bar.value = 0;
+  $("upload-detail").textContent = "";
+  return new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.upload.onprogress = ({ loaded, total }) => {
+      bar.value = (100 * loaded) / total;
+      $("upload-detail").textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
+    };
+    sending.upload.onload = () => {
+      bar.removeAttribute("value");
+      $("upload-detail").textContent = "Checking the file…";
+    };
+    sending.onload = () => resolve(sending);
+    sending.onerror = () =>
+      reject(new Trouble("the upload broke off; the connection may be lost or the file too large"));
+    sending.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => sending.abort());
+    sending.open("POST", url);
+    sending.responseType = "json";
+    if (body instanceof File) sending.setRequestHeader("Content-Type", "text/csv");
+    sending.send(body);
+  });
 }
 
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;

@@ -342,6 +342,7 @@ impl BlobStore for S3BlobStore {
         BlobCapabilities {
             backslash: config.features.backslash,
             conditional: config.features.holds_conditions(),
+            conditional_delete: config.features.conditional_delete,
             max_len: (config.upload_memory as u64 * multipart::MAX_PARTS).min(5 << 40),
             max_page: list::MAX_PAGE,
             max_delete_batch: delete::MAX_BATCH,

@@ -71,10 +71,13 @@ fn refused<T>(outcome: std::result::Result<T, Failure>) -> Result<bool> {
     }
 }
 
-/// Ends an upload if there is no such object.
-async fn end((upload, part): (Upload, CompletedPart)) -> std::result::Result<String, Failure> {
+/// Ends an upload, if `guard` holds.
+async fn end(
+    (upload, part): (Upload, CompletedPart),
+    guard: &Guard,
+) -> std::result::Result<String, Failure> {
     let sum = Some(Crc64::of(BODY));
-    let ended = upload.complete(&[part], sum, BODY.len() as u64, &Guard::Absent).await;
+    let ended = upload.complete(&[part], sum, BODY.len() as u64, guard).await;
     upload.abort_quietly().await;
     ended
 }
@@ -122,14 +125,17 @@ impl Probe {
 
     /// Whether the end of an upload in parts is refused, and of many at once all but one are.
     async fn conditional_complete(&self) -> Result<bool> {
-        let ready = self.upload("a").await.map_err(|failure| failure.error)?;
-        if !refused(end(ready).await)? {
-            return Ok(false);
+        for guard in [Guard::Absent, Guard::Match(NOBODY.to_owned())] {
+            let ready = self.upload("a").await.map_err(|failure| failure.error)?;
+            if !refused(end(ready, &guard).await)? {
+                return Ok(false);
+            }
         }
         for name in RACED {
             let ready = join_all((0..8).map(|_| self.upload(name))).await;
             let ready: Result<Vec<_>, _> = ready.into_iter().collect();
-            let ends = join_all(ready.map_err(|failure| failure.error)?.into_iter().map(end)).await;
+            let ready = ready.map_err(|failure| failure.error)?;
+            let ends = join_all(ready.into_iter().map(|one| end(one, &Guard::Absent))).await;
             let mut winners = 0;
             for end in ends {
                 winners += u32::from(!refused(end)?);

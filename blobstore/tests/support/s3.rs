@@ -22,10 +22,18 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn find() -> Option<Self> {
-        let url = service("s3", "STANDFAST_TEST_S3")?;
-        let (place, query) = url.split_once('?').unwrap_or((&url, ""));
+        Some(Self::at(&service("s3", "STANDFAST_TEST_S3")?))
+    }
+
+    /// The stand-in of Amazon S3.
+    pub(crate) fn find_stand_in() -> Option<Self> {
+        Some(Self::at(&service("s3-stand-in", "STANDFAST_TEST_S3_STAND_IN")?))
+    }
+
+    fn at(url: &str) -> Self {
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let place = place.trim_end_matches('/').to_owned();
-        Some(Self { place, query: query.to_owned() })
+        Self { place, query: query.to_owned() }
     }
 
     /// A store with nothing in it, and its prefix.
@@ -75,12 +83,20 @@ impl Service {
 pub(crate) struct Harness {
     service: Service,
     public: bool,
+    /// How much later than said it ends what is signed.
+    late: Duration,
 }
 
 impl Harness {
     /// The harness, if there is a service.
     pub(crate) fn find(public: bool) -> Option<Self> {
-        Some(Self { service: Service::find()?, public })
+        Some(Self { service: Service::find()?, public, late: Duration::ZERO })
+    }
+
+    /// The harness on the stand-in, if there is one. It counts seconds that are over.
+    pub(crate) fn find_stand_in(public: bool) -> Option<Self> {
+        let late = Duration::from_secs(1);
+        Some(Self { service: Service::find_stand_in()?, public, late })
     }
 }
 
@@ -107,7 +123,7 @@ impl BlobHarness for Harness {
     }
 
     async fn pass_time(&self, span: Duration) {
-        tokio::time::sleep(span).await;
+        tokio::time::sleep(span + self.late).await;
     }
 
     async fn fetch(

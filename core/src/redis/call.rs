@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{Error, ErrorKind, Reason, Result};
@@ -188,7 +188,7 @@ impl Call<'_> {
         }
     }
 
-    /// Writes the request and reads its reply.
+    /// Writes the request, with what goes around it, and reads the replies: one round trip.
     async fn exchange(
         &self,
         link: &Link,
@@ -196,32 +196,45 @@ impl Call<'_> {
         asking: bool,
         patience: Instant,
     ) -> Result<Result<Reply, Refusal>, Setback> {
-        let command = &self.request.command;
-        let Durability::Replicated { replicas, timeout } = self.request.durability else {
-            let value = if asking {
-                let both = pipeline([&redis::cmd("ASKING"), command]);
-                self.patiently(link.send_all(&both), node, patience).await?.pop()
-            } else {
-                Some(self.patiently(link.send(command), node, patience).await?)
-            };
-            return Ok(self.read(value, node));
+        let Request { command, timed, durability, .. } = self.request;
+        let replicas = match *durability {
+            Durability::Primary if !asking && !timed => {
+                let value = self.patiently(link.send(command), node, patience).await?;
+                return Ok(self.read(value, node));
+            }
+            Durability::Primary => None,
+            Durability::Replicated { replicas, timeout } => Some((replicas, timeout)),
         };
-        // The server waits for all that it has done so far, also where this connection wrote
-        // nothing: so a repetition that finds its work done is as durable. 0 would wait for ever.
-        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 40);
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(millis);
-        let all = if asking {
-            pipeline([&redis::cmd("ASKING"), command, &wait])
-        } else {
-            pipeline([command, &wait])
-        };
+        let mut all = Pipeline::with_capacity(4);
+        if *timed {
+            all.cmd("TIME");
+        }
+        if asking {
+            // it counts for the next command only
+            all.cmd("ASKING");
+        }
+        all.add_command(command.clone());
+        if let Some((replicas, timeout)) = replicas {
+            // The server waits for all that it has done so far, also where this connection wrote
+            // nothing: so a repetition that finds its work done is as durable. 0 would wait for
+            // ever.
+            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 40);
+            all.cmd("WAIT").arg(replicas).arg(millis);
+        }
         let mut values = self.patiently(link.send_all(&all), node, patience).await?;
-        let met = values.pop();
-        let reply = match self.read(values.pop(), node) {
+        let met = replicas.and_then(|_| values.pop());
+        let mut reply = match self.read(values.pop().unwrap_or_default(), node) {
             Ok(reply) => reply,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if *timed {
+            reply = match self.read_time(values.into_iter().next().unwrap_or_default(), node) {
+                Ok(time) => Reply::Array(vec![time, reply]),
+                // the command was done; it is repeatable, so that does no harm
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        }
+        let Some((replicas, timeout)) = replicas else { return Ok(Ok(reply)) };
         match met {
             Some(Value::Int(met)) if met >= i64::from(replicas) => Ok(Ok(reply)),
             Some(Value::Int(met)) => Err(Setback::NotReplicated(format!(
@@ -250,11 +263,17 @@ impl Call<'_> {
         }
     }
 
-    fn read(&self, value: Option<Value>, node: &Node) -> Result<Reply, Refusal> {
-        Reply::from_value(value.unwrap_or_default()).map_err(|refused| match refused {
+    fn read(&self, value: Value, node: &Node) -> Result<Reply, Refusal> {
+        Reply::from_value(value).map_err(|refused| match refused {
             Refused::Server(error) => refusal(self.request.operation, &error, &node.address),
             Refused::Alien => Refusal::Final(self.error(ErrorKind::Unexpected, "an alien reply")),
         })
+    }
+
+    /// The answer to `TIME` in microseconds.
+    fn read_time(&self, value: Value, node: &Node) -> Result<Reply, Refusal> {
+        let time = self.read(value, node)?;
+        time.into_time(self.request.operation).map(Reply::Int).map_err(Refusal::Final)
     }
 
     /// Has the node learn the script. Idempotent: dying here leaves a script that nobody misses.
@@ -271,7 +290,7 @@ impl Call<'_> {
             Err(Setback::Lost(why)) => return Err(Setback::Later(why)),
             other => other?,
         };
-        self.read(Some(value), node).map(drop).map_err(|refusal| self.refused(refusal, node))
+        self.read(value, node).map(drop).map_err(|refusal| self.refused(refusal, node))
     }
 
     fn refused(&self, refusal: Refusal, node: &Node) -> Setback {
@@ -319,12 +338,4 @@ impl Call<'_> {
     fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
         Error::new(kind, BACKEND, self.request.operation).with_detail(detail)
     }
-}
-
-fn pipeline<const N: usize>(commands: [&Cmd; N]) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(N);
-    for command in commands {
-        pipeline.add_command(command.clone());
-    }
-    pipeline
 }

@@ -115,6 +115,13 @@ impl Reply {
         })
     }
 
+    /// The answer to `TIME`, in microseconds since 1970.
+    pub(super) fn into_time(self, operation: &'static str) -> Result<i64> {
+        let [seconds, micros] = self.into_fields(operation)?;
+        let seconds = seconds.into_int(operation)?.saturating_mul(1_000_000);
+        Ok(seconds.saturating_add(micros.into_int(operation)?))
+    }
+
     fn unexpected(&self, operation: &'static str, expected: &str) -> Error {
         let met = match self {
             Self::Nil => "nil".into(),

@@ -49,6 +49,7 @@ pub struct Request {
     pub(super) one_slot: bool,
     pub(super) script: Option<&'static Script>,
     pub(super) repeatable: bool,
+    pub(super) timed: bool,
     pub(super) durability: Durability,
     pub(super) timeout: Option<Duration>,
 }
@@ -73,6 +74,7 @@ impl Request {
             one_slot: true,
             script: None,
             repeatable: false,
+            timed: false,
             durability: Durability::Primary,
             timeout: None,
         }
@@ -121,6 +123,28 @@ impl Request {
         self
     }
 
+    /// Has the server tell its time as well, in the same round trip: the reply is an array of two,
+    /// the time in microseconds since 1970, and the reply to this.
+    ///
+    /// The time is read first, by the same node. Between the two the server may do what others ask
+    /// of it, so the reply is of that time or later. For reads, since it makes this
+    /// [repeatable](Self::repeatable); a user who may not do `TIME` is `Denied` both.
+    ///
+    /// ```no_run
+    /// # async fn demo(redis: standfast_core::redis::Redis) -> standfast_core::Result<()> {
+    /// use standfast_core::redis::Request;
+    ///
+    /// let read = Request::command("demo.read", "HGETALL", "user:7").timed();
+    /// let [time, all] = redis.call(read).await?.into_fields("demo.read")?;
+    /// println!("{} fields at {}", all.into_array("demo.read")?.len() / 2, time.into_int("demo.read")?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn timed(mut self) -> Self {
+        self.timed = true;
+        self.repeatable()
+    }
+
     /// When the write counts as done.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -145,6 +169,7 @@ impl fmt::Debug for Request {
             .field("arguments", &self.command.args_iter().len())
             .field("slot", &self.slot)
             .field("repeatable", &self.repeatable)
+            .field("timed", &self.timed)
             .field("durability", &self.durability)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()

@@ -52,6 +52,7 @@ options:
                      with credentials from the environment, as for other tools of AWS
                      (default: `standfast-report` in the system's temporary directory)
   --links SECS       how long a link to a report works (default 3600)
+  --uploads SECS     how long browsers have for sending a file straight to a bucket (default 3600)
   --assets BASE      how browsers reach the assets of the page: a URL or a path with {id} in it, such
                      as https://cdn.example/{id}/ (default /assets/{id}/, where a server has what
                      is compiled in)
@@ -179,6 +180,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// How long a link to a report works.
     pub links: Duration,
+    /// How long a form for an upload works.
+    pub uploads: Duration,
     /// How long a request waits for the queue.
     pub patience: Duration,
     /// How long a server that stops goes on serving.
@@ -216,6 +219,7 @@ impl Default for Config {
             listen: None,
             public_url: None,
             links: Duration::from_secs(60 * 60),
+            uploads: Duration::from_secs(60 * 60),
             patience: Duration::from_secs(10),
             notice: Duration::ZERO,
             jobs: 2,
@@ -286,6 +290,7 @@ impl Command {
                     config.public_url = Some(url.trim_end_matches('/').to_owned());
                 }
                 Long("links") => config.links = seconds(&mut parser)?,
+                Long("uploads") => config.uploads = seconds(&mut parser)?,
                 Long("patience") => config.patience = seconds(&mut parser)?,
                 Long("notice") => config.notice = Duration::from_secs(parser.value()?.parse()?),
                 Long("jobs") => config.jobs = parser.value()?.parse()?,

@@ -7,6 +7,7 @@ mod page;
 mod reports;
 mod request_id;
 mod ticks;
+mod uploads;
 mod visitor;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use failure::Failure;
 pub use health::{Health, health};
 pub use reports::links;
 pub use ticks::Ticks;
+pub use uploads::forms_at;
 
 use crate::assets::Page;
 use crate::record::Record;
@@ -41,6 +43,8 @@ pub struct App {
     pub blobs: Blobs,
     /// How long a link to a finished report works.
     pub links: Duration,
+    /// How long a form for an upload works.
+    pub uploads: Duration,
     /// Where uploads are while they arrive.
     pub staging: SubprocessExecutor,
     /// Where it is recorded who asked for what.
@@ -69,6 +73,8 @@ pub fn router(
 ) -> Result<Router> {
     let sessions = visitor::layer(sessions, public_url)?;
     let calls = Router::new()
+        .route("/uploads", post(uploads::offer))
+        .route("/uploads/{upload}", post(uploads::take))
         .route("/get_report", post(reports::request))
         .route("/my_reports", get(visitor::my_reports))
         .route("/history", get(visitor::history))

@@ -9,15 +9,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use standfast_blobstore::{Blobs, ErrorKind};
-use standfast_core::{BusinessRef, Context, Error, JobId, Result as CoreResult};
+use standfast_blobstore::Blobs;
+use standfast_core::{BusinessRef, Context, Error, ErrorKind, JobId, Result as CoreResult};
 use standfast_queue::StatusHandle;
 use standfast_queue::http::{Accepted, IdempotencyKey, RequestContext};
 use standfast_session::business::Actor;
 use standfast_session::http::Session;
 
-use super::{App, Failure, visitor};
-use crate::jobs::{ReportFiles, ReportJob, SAMPLE, columns_key};
+use super::{App, Failure, data, visitor};
+use crate::jobs::{ReportFiles, ReportJob, SAMPLE};
 use crate::report::{self, Columns};
 
 /// `POST /get_report`, as JSON or as a form.
@@ -97,12 +97,7 @@ async fn columns(blobs: &Blobs, data: &str) -> Result<Columns, Failure> {
         return report::inspect_sample().map_err(Failure::from);
     }
     let unknown = || Failure::bad("this data is not known, or not kept any more; upload it again");
-    let key = columns_key(data).map_err(|_| unknown())?;
-    match blobs.get_bytes(key).await {
-        Ok(json) => serde_json::from_slice(&json).map_err(|_| unknown()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(unknown()),
-        Err(error) => Err(error.into()),
-    }
+    data::columns(blobs, data).await?.ok_or_else(unknown)
 }
 
 /// What a client gets once its report is made: links, signed anew for each answer.

@@ -64,6 +64,19 @@ struct Listed {
     asked_at: DateTime<Utc>,
 }
 
+/// Whose it is what is asked for, if anybody's: `known` is the session as it was looked up.
+pub(super) async fn owner(
+    session: &Session,
+    headers: &HeaderMap,
+    known: Option<SessionRef>,
+) -> Result<Option<SessionRef>, SessionError> {
+    match known {
+        // its session has ended; a client that sends cookies keeps the new one
+        None if headers.contains_key(COOKIE) => session.ensure().await.map(Some),
+        known => Ok(known),
+    }
+}
+
 /// Puts the session and the business session of whoever asks into `context`.
 ///
 /// Of several first requests at once, each links the same business session, and one of them does.
@@ -72,10 +85,7 @@ pub(super) async fn recognise(
     headers: &HeaderMap,
     context: &mut Context,
 ) -> Result<(), SessionError> {
-    if context.session.is_none() && headers.contains_key(COOKIE) {
-        // its session has ended; a client that sends cookies keeps the new one
-        context.session = Some(session.ensure().await?);
-    }
+    context.session = owner(session, headers, context.session).await?;
     let Some(owner) = context.session else { return Ok(()) };
     let business = business_of(owner);
     if session.business(BUSINESS).await?.is_none() {

@@ -8,6 +8,7 @@ mod processes;
 mod recovery;
 mod sessions;
 mod stopping;
+mod straight;
 #[path = "../support/mod.rs"]
 mod support;
 mod uploads;

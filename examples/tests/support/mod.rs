@@ -18,6 +18,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use standfast_core::Id128;
+use standfast_core::testkit::service;
 use tempfile::TempDir;
 
 use self::http::{Answer, Exchange, request};
@@ -35,6 +37,13 @@ pub(crate) fn program() -> Command {
         command.env_remove(format!("STANDFAST_{name}"));
     }
     command
+}
+
+/// A prefix of the tests' bucket that nobody else uses. `None`, loudly, where there is no bucket.
+pub(crate) fn bucket() -> Option<String> {
+    let url = service("s3", "STANDFAST_TEST_S3")?;
+    let (bucket, query) = url.split_once('?').unwrap_or((&url, ""));
+    Some(format!("{}/{}?{query}", bucket.trim_end_matches('/'), Id128::random()))
 }
 
 /// A running server, killed when it is dropped.
@@ -195,8 +204,13 @@ impl Server {
 
     /// Whether it serves, and nothing of what was refused is left.
     pub(crate) fn assert_unharmed(&self) {
-        eventually("nothing is staged", || self.staged().is_empty());
+        self.assert_well();
         assert_eq!(self.stored(), Vec::<PathBuf>::new());
+    }
+
+    /// Whether it serves, and holds nothing that was on its way.
+    pub(crate) fn assert_well(&self) {
+        eventually("nothing is staged", || self.staged().is_empty());
         assert_eq!(self.get("/health").status, 200);
         let peak = process::peak_memory(self.pid()).unwrap() >> 20;
         assert!(peak < 200, "{peak} MiB of memory");

@@ -53,7 +53,12 @@ struct State {
     log: Vec<String>,
     /// One of so many requests fails, by turns in each way.
     every: usize,
+    /// Whether a request is sent when the one before it is answered.
+    in_turn: bool,
 }
+
+/// Whose turn it is, in the whole process.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Faults {
     pub(crate) fn new() -> Self {
@@ -72,6 +77,18 @@ impl Faults {
     /// Lets one of `every` requests fail, in each way in turn; none with 0.
     pub(crate) fn trouble(&self, every: usize) {
         self.state().every = every;
+    }
+
+    /// Another one, of which nothing was asked and which fails nothing yet.
+    pub(crate) fn apart(&self) -> Self {
+        let in_turn = self.state().in_turn;
+        Self(Arc::new(Mutex::new(State { in_turn, ..State::default() })))
+    }
+
+    /// Sends one request after another, but for those that wait for messages.
+    pub(crate) fn in_turn(self) -> Self {
+        self.state().in_turn = true;
+        self
     }
 
     /// How often an operation was asked for.
@@ -135,6 +152,12 @@ impl Faults {
             }
             _ => {}
         }
+        let waits = || {
+            let asked = request.body().bytes().and_then(|it| serde_json::from_slice(it).ok());
+            asked.is_some_and(|asked: Value| asked["WaitTimeSeconds"].as_u64() > Some(0))
+        };
+        let in_turn = self.state().in_turn && !waits();
+        let _turn = if in_turn { Some(TURN.lock().await) } else { None };
         let client: Client<Tcp, SdkBody> = pool();
         let response = client.request(request).await;
         let response = response.map_err(|error| ConnectorError::io(error.into()))?;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub(crate) mod fault;
+pub(crate) mod runner;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,30 +21,51 @@ use fault::Faults;
 /// The limit of the stand-in, which is that of the service before August 2025.
 const MAX_MESSAGE: usize = 256 * 1024;
 
-/// What fits the service of the tests.
+/// What fits the stand-in.
 pub(crate) fn config() -> SqsConfig {
     let mut config = SqsConfig::default();
     config.max_message = MAX_MESSAGE;
     config
 }
 
-/// The service of the tests.
+/// A service of the tests.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) endpoint: String,
     pub(crate) http: Faults,
+    /// The largest message that it takes.
+    pub(crate) max_message: usize,
 }
 
 impl Service {
+    /// The stand-in.
     pub(crate) fn find() -> Option<Self> {
-        let url = service("sqs", "STANDFAST_TEST_SQS")?;
-        let (_, query) = url.split_once('?').expect("the URL says where the service is");
-        let endpoint = query.split('&').find_map(|pair| pair.strip_prefix("endpoint="));
-        Some(Self::at(endpoint.expect("the URL says where the service is")))
+        Some(Self::at(endpoint(&service("sqs", "STANDFAST_TEST_SQS")?)))
+    }
+
+    /// The second opinion. It has the limit of the service as it is today, and no locks: what comes
+    /// at once is answered twice, lost, or with a failure.
+    pub(crate) fn find_moto() -> Option<Self> {
+        let url = service("moto", "STANDFAST_TEST_MOTO")?;
+        let max_message = SqsConfig::default().max_message;
+        let http = Faults::new().in_turn();
+        Some(Self { max_message, http, ..Self::at(endpoint(&url)) })
     }
 
     pub(crate) fn at(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), http: Faults::new() }
+        Self { endpoint: endpoint.into(), http: Faults::new(), max_message: MAX_MESSAGE }
+    }
+
+    /// The same service, with faults and counts of its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self { http: self.http.apart(), ..self.clone() }
+    }
+
+    /// What fits it.
+    pub(crate) fn config(&self) -> SqsConfig {
+        let mut config = SqsConfig::default();
+        config.max_message = self.max_message;
+        config
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -63,7 +85,7 @@ impl Service {
     /// A queue of its own with its redrive queue.
     pub(crate) async fn make(&self, suffix: &str, max_receives: u32) -> SqsQueues {
         let spec = SqsQueueSpec::new(format!("q{}{suffix}", JobId::random()));
-        let spec = spec.max_receives(max_receives).max_message(MAX_MESSAGE);
+        let spec = spec.max_receives(max_receives).max_message(self.max_message);
         self.admin().ensure(&spec).await.expect("the service makes queues")
     }
 
@@ -74,13 +96,20 @@ impl Service {
 
     /// An empty standard queue.
     pub(crate) async fn queue(&self) -> Arc<SqsQueue> {
-        Arc::new(self.open(&self.make("", 50).await, config()))
+        Arc::new(self.open(&self.make("", 50).await, self.config()))
     }
 
     /// An empty FIFO queue.
     pub(crate) async fn fifo(&self) -> Arc<SqsQueue> {
-        Arc::new(self.open(&self.make(".fifo", 50).await, config()))
+        Arc::new(self.open(&self.make(".fifo", 50).await, self.config()))
     }
+}
+
+/// Where the service of `sqs://name?endpoint=…` is.
+fn endpoint(url: &str) -> String {
+    let (_, query) = url.split_once('?').expect("the URL says where the service is");
+    let endpoint = query.split('&').find_map(|pair| pair.strip_prefix("endpoint="));
+    endpoint.expect("the URL says where the service is").to_owned()
 }
 
 /// Makes queues for the suite.
@@ -96,7 +125,7 @@ impl SqsHarness {
     }
 
     fn open(&self, queues: SqsQueues) -> Arc<dyn Queue> {
-        let mut config = config();
+        let mut config = self.service.config();
         config.max_receives = u32::MAX; // the redrive policy is the budget of the cases
         let queue: Arc<dyn Queue> = Arc::new(self.service.open(&queues, config));
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id(&queue), queues);

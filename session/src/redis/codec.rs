@@ -1,13 +1,15 @@
 //! Between sessions and the hashes that hold them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use standfast_core::redis::{Reply, Request};
 use standfast_core::{Error, ErrorKind, Reason, Result, SessionRef};
 
 use super::BACKEND;
-use crate::field::FieldName;
+use crate::field::{Field, FieldName, FieldValue};
 use crate::init::Timeouts;
 use crate::limits::SessionLimits;
 use crate::outcome::Conflict;
@@ -123,23 +125,30 @@ fn newer(operation: &'static str, layout: i64) -> Error {
         .with_detail(format!("a session of layout {layout}, this library reads up to {LAYOUT}"))
 }
 
-/// The hash of the secret that is shown.
-pub(super) fn push_access(request: &mut Request, access: &Access) {
-    match access {
-        Access::Bearer { verifier, .. } => request.push(verifier.to_bytes()),
-        Access::Trusted { .. } => request.push(""),
-    };
-}
-
-/// The limits, and of how many changes the patch is.
-pub(super) fn push_limits(request: &mut Request, limits: &SessionLimits, patch: &Patch) {
+/// The first argument of each script that changes a session: the limits, of how many changes the
+/// patch is, the hash of the secret that is shown, and the letters of the changes. See
+/// `session.lua`.
+pub(super) fn head(limits: &SessionLimits, shown: Option<VerifierHash>, patch: &Patch) -> Vec<u8> {
     let changes = patch.iter().count();
-    let numbers = [limits.max_session, limits.max_field, limits.max_fields, changes];
-    let mut packed = Vec::with_capacity(16);
-    for number in numbers {
-        packed.extend(u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
+    let mut head = Vec::with_capacity(48 + changes);
+    for number in [limits.max_session, limits.max_field, limits.max_fields, changes] {
+        head.extend(u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
     }
-    request.push(packed);
+    head.extend(shown.iter().flat_map(|shown| shown.to_bytes()));
+    head.extend(patch.iter().map(|(_, change)| {
+        let letter = match &change.op {
+            FieldOp::Set(_) => b'S',
+            FieldOp::Remove => b'R',
+            FieldOp::PutIfAbsent(_) => b'P',
+            FieldOp::CompareAndSet { value: Some(_), .. } => b'C',
+            FieldOp::CompareAndSet { value: None, .. } => b'D',
+            FieldOp::Increment(_) => b'I',
+            FieldOp::SetMembers { .. } => b'M',
+            FieldOp::Append { .. } => b'A',
+        };
+        if change.expires_in.is_some() { letter.to_ascii_lowercase() } else { letter }
+    }));
+    head
 }
 
 /// Microseconds as digits.
@@ -147,26 +156,15 @@ pub(super) fn micros(span: Duration) -> String {
     span.min(LONGEST).as_micros().to_string()
 }
 
-/// The names, then the changes; see `patch.lua`.
+/// The names, then the operands; see `patch.lua`.
 pub(super) fn push_patch(request: &mut Request, patch: &Patch) {
     for (name, _) in patch {
         request.push(name.as_str());
     }
     for (_, change) in patch {
-        let letter = match &change.op {
-            FieldOp::Set(_) => "S",
-            FieldOp::Remove => "R",
-            FieldOp::PutIfAbsent(_) => "P",
-            FieldOp::CompareAndSet { value: Some(_), .. } => "C",
-            FieldOp::CompareAndSet { value: None, .. } => "D",
-            FieldOp::Increment(_) => "I",
-            FieldOp::SetMembers { .. } => "M",
-            FieldOp::Append { .. } => "A",
-        };
-        match change.expires_in {
-            Some(span) => request.push(format!("{letter}{}", micros(span))),
-            None => request.push(letter),
-        };
+        if let Some(span) = change.expires_in {
+            request.push(micros(span));
+        }
         match &change.op {
             FieldOp::Remove => {}
             FieldOp::Set(value) | FieldOp::PutIfAbsent(value) => {
@@ -248,21 +246,20 @@ pub(super) enum Loaded {
     Refused,
 }
 
-/// The answer of `load.lua`.
+/// The answer to `HGETALL`, with the time.
 pub(super) fn read_session(
     reply: Reply,
     access: &Access,
     operation: &'static str,
 ) -> Result<Loaded> {
-    let mut all = reply.into_array(operation)?;
-    let clock = all.split_off(all.len().saturating_sub(2));
-    let now = now(Reply::Array(clock), operation)?;
-    let mut all = all.into_iter();
-    let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
-    let mut raw = Vec::with_capacity(all.len() / 2);
+    let [now, all] = reply.into_fields(operation)?;
+    let now = time(now.into_int(operation)?, operation)?;
+    let mut all = all.into_array(operation)?.into_iter();
     if all.len() == 0 {
         return Ok(Loaded::Absent);
     }
+    let (mut record, mut current, mut previous, mut principal) = (None, None, None, None);
+    let mut fields = BTreeMap::new();
     while let (Some(name), Some(value)) = (all.next(), all.next()) {
         let (name, value) = (name.into_bytes(operation)?, value.into_bytes(operation)?);
         match name.as_slice() {
@@ -270,11 +267,22 @@ pub(super) fn read_session(
             b"~h" => current = Some(value),
             b"~p" => previous = Some(value),
             b"~u" => principal = Some(value),
-            _ => raw.push((name, value)),
+            name => {
+                let name = std::str::from_utf8(name).ok();
+                // a name that this version does not know belongs to one that does
+                let Some(name) = name.and_then(|name| FieldName::from_stored(name).ok()) else {
+                    continue;
+                };
+                let field = take_field(value);
+                if field.is_live(now) {
+                    fields.insert(name, field);
+                }
+            }
         }
     }
     let record = Record::read(&record.ok_or_else(|| corrupt(operation))?, operation)?;
-    if record.expires_at() <= now {
+    let expires_at = record.expires_at();
+    if expires_at <= now {
         return Ok(Loaded::Absent);
     }
     let Some(via) = via(access, current.as_deref(), previous.as_deref(), now) else {
@@ -283,24 +291,31 @@ pub(super) fn read_session(
     let ends_at = record.created_at + record.timeouts.absolute;
     let mut snapshot = Snapshot::new(access.session(), record.version, record.created_at, ends_at);
     snapshot.touched_at = record.touched_at;
-    snapshot.expires_at = record.expires_at();
+    snapshot.expires_at = expires_at;
     snapshot.principal = match principal {
         None => None,
         Some(name) => Some(String::from_utf8(name).map_err(|_| corrupt(operation))?),
     };
     snapshot.via = via;
     snapshot.now = now;
-    for (name, value) in raw {
-        // a name that this version does not know belongs to one that does
-        let name =
-            std::str::from_utf8(&name).ok().and_then(|name| FieldName::from_stored(name).ok());
-        let Some(name) = name else { continue };
-        let field = read_field(&value);
-        if field.is_live(now) {
-            snapshot.fields.insert(name, field);
-        }
-    }
+    snapshot.fields = fields;
     Ok(Loaded::Found(Box::new(snapshot)))
+}
+
+/// A stored field, of which bytes, the most common kind, are not copied.
+fn take_field(raw: Vec<u8>) -> Field {
+    match raw.split_first() {
+        Some((b'b', rest)) => match number(rest) {
+            Some((revision, payload)) => {
+                let head = raw.len() - payload.len();
+                let mut bytes = Bytes::from(raw);
+                bytes.advance(head);
+                Field::new(FieldValue::Bytes(bytes), revision)
+            }
+            None => read_field(&raw),
+        },
+        _ => read_field(&raw),
+    }
 }
 
 fn via(
@@ -345,7 +360,6 @@ pub(super) fn read_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::FieldValue;
     use crate::noise::{Noise, rounds};
     use crate::token::SessionToken;
 
@@ -360,12 +374,71 @@ mod tests {
                 *first = b"bclsBCLSxz~"[noise.below(11) as usize];
             }
             let field = read_field(&raw);
+            assert_eq!(take_field(raw.clone()), field);
             unreadable += u64::from(matches!(field.value, FieldValue::Unreadable(_)));
             all += 1;
             let _ = Record::read(&raw, "test").is_ok();
         }
         println!("{all} values, {unreadable} of them unreadable");
         assert!((all / 20..all - all / 20).contains(&unreadable), "{unreadable}: both happen");
+    }
+
+    /// What a session that a reading finds comes to, where it is what a change has left after the
+    /// time was read, or ended after that.
+    #[test]
+    fn a_session_that_changes_after_the_time_was_read_is_judged_by_it() {
+        const NOW: u64 = 1_800_000_000_000_000;
+        const IDLE: u64 = 1_800_000_000;
+        const ABSOLUTE: u64 = 28_800_000_000;
+        let (old, new, stranger) =
+            (SessionToken::random(), SessionToken::random(), SessionToken::random());
+        let read = |created: u64, touched: u64, grace: u64, token: &SessionToken| {
+            let mut record = vec![LAYOUT];
+            for number in [created, ABSOLUTE, IDLE, touched, 3] {
+                record.extend(number.to_be_bytes());
+            }
+            record.extend([0; 8]);
+            let previous = [&old.verifier_hash().to_bytes()[..], &grace.to_be_bytes()].concat();
+            let words = [
+                b"~".to_vec(),
+                record,
+                b"~h".to_vec(),
+                new.verifier_hash().to_bytes().to_vec(),
+                b"~p".to_vec(),
+                previous,
+            ];
+            let words = Reply::Array(words.map(Reply::Bytes).to_vec());
+            let reply = Reply::Array(vec![Reply::Int(NOW.cast_signed()), words]);
+            match read_session(reply, &Access::bearer(token), "test").unwrap() {
+                Loaded::Absent => "absent",
+                Loaded::Refused => "refused",
+                Loaded::Found(snapshot) => {
+                    assert_eq!(snapshot.now.timestamp_micros(), NOW.cast_signed());
+                    match snapshot.via {
+                        Via::Current => "current",
+                        Via::Previous => "previous",
+                        Via::Trusted => "trusted",
+                    }
+                }
+            }
+        };
+        let began = NOW - 60_000_000;
+        // touched, or created, after the time
+        assert_eq!(read(began, NOW + 1, 0, &new), "current");
+        assert_eq!(read(NOW + 1, NOW + 1, 0, &new), "current");
+        assert_eq!(read(NOW + 1, NOW + 1, 0, &stranger), "refused");
+        // ended by then, or after it
+        assert_eq!(read(NOW - IDLE, NOW - IDLE, 0, &new), "absent");
+        assert_eq!(read(NOW - IDLE, NOW - IDLE + 1, 0, &new), "current");
+        // rotated after the time, with a grace and without, and a grace that had ended by then
+        assert_eq!(read(began, NOW + 1, NOW + 30_000_001, &old), "previous");
+        assert_eq!(read(began, NOW + 1, NOW + 1, &old), "previous");
+        assert_eq!(read(began, NOW + 1, NOW, &old), "refused");
+        assert_eq!(read(began, NOW + 1, NOW + 1, &stranger), "refused");
+        // ended by somebody
+        let gone = Reply::Array(vec![Reply::Int(NOW.cast_signed()), Reply::Array(vec![])]);
+        let gone = read_session(gone, &Access::bearer(&new), "test").unwrap();
+        assert!(matches!(gone, Loaded::Absent));
     }
 
     /// A session as the server answers it, with a few bytes, fields or numbers that are others.
@@ -417,9 +490,9 @@ mod tests {
                     break;
                 }
             }
-            let time = [&b"1800000000"[..], &b"17"[..]].map(|part| Reply::Bytes(part.to_vec()));
-            let words = words.into_iter().map(Reply::Bytes).chain(time).collect();
-            match read_session(Reply::Array(words), &visitor, "test") {
+            let words = Reply::Array(words.into_iter().map(Reply::Bytes).collect());
+            let reply = Reply::Array(vec![Reply::Int(1_800_000_000_000_017), words]);
+            match read_session(reply, &visitor, "test") {
                 Ok(Loaded::Found(_)) => found += 1,
                 Ok(_) => {}
                 Err(error) => {

@@ -50,24 +50,30 @@ use crate::token::{Access, VerifierHash};
 
 const BACKEND: &str = "redis";
 
+// Their parts, and where among the arguments the patch begins.
 static CREATE: Script = Script::new(concat!(
+    "local first = 7\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/create.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/create.lua")
+    include_str!("lua/write.lua")
 ));
 static COMMIT: Script = Script::new(concat!(
+    "local first = 2\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/commit.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/commit.lua")
+    include_str!("lua/write.lua")
 ));
 static ROTATE: Script = Script::new(concat!(
+    "local first = 7\n",
     include_str!("lua/session.lua"),
+    include_str!("lua/rotate.lua"),
     include_str!("lua/patch.lua"),
-    include_str!("lua/rotate.lua")
+    include_str!("lua/write.lua")
 ));
 static DESTROY: Script =
     Script::new(concat!(include_str!("lua/session.lua"), include_str!("lua/destroy.lua")));
-static LOAD: Script = Script::new(include_str!("lua/load.lua"));
 
 /// A script hands the names of all fields to one command, and Lua's stack has room for so many.
 const MOST_FIELDS: usize = 1000;
@@ -113,14 +119,15 @@ impl Default for RedisSessionConfig {
 /// Feature `redis`.
 ///
 /// Every process that is given the same server and namespace sees the same sessions. Each call is
-/// one round trip and one step at the server, by the server's clock; one that makes a session
-/// somebody's, or ends one that is, takes a second round trip for the list of that somebody.
-/// Clones share everything.
+/// one round trip, by the server's clock, and a change is one step at the server; a reading is two
+/// commands sent together, `TIME` and `HGETALL`, of which the second is the step. A call that makes
+/// a session somebody's, or ends one that is, takes a second round trip for the list of that
+/// somebody. Clones share everything.
 ///
 /// # What if something dies?
 ///
-/// - The process, before, during or after a call: the step happened or it did not, since each is
-///   one script. Between announcing a session in somebody's list and making it theirs: the list
+/// - The process, before, during or after a call: the step happened or it did not, since each that
+///   changes something is one script. Between announcing a session in somebody's list and making it theirs: the list
 ///   has an entry too many, which shows nowhere and goes by itself.
 /// - The reply: reads, touches, rotations, logouts and new sessions are asked for again, and are
 ///   answered as the first time; a logout, even where another one was faster: both are told that they
@@ -190,11 +197,21 @@ impl RedisSessionHandler {
         format!("standfast:1:session:{{{}.{session}}}", self.config.namespace)
     }
 
-    fn step(&self, script: &'static Script, operation: &'static str, access: &Access) -> Request {
-        let mut request =
-            script.on(operation, &[self.key(access.session())]).durability(self.config.durability);
-        codec::push_access(&mut request, access);
+    fn step(
+        &self,
+        script: &'static Script,
+        operation: &'static str,
+        access: &Access,
+        patch: &Patch,
+    ) -> Request {
+        let shown = match access {
+            Access::Bearer { verifier, .. } => Some(*verifier),
+            Access::Trusted { .. } => None,
+        };
+        let request = script.on(operation, &[self.key(access.session())]);
         request
+            .arg(codec::head(&self.config.limits, shown, patch))
+            .durability(self.config.durability)
     }
 
     /// Applies a patch, or touches where there is none. The answer to `done` is left to read.
@@ -204,8 +221,7 @@ impl RedisSessionHandler {
         access: &Access,
         patch: &Patch,
     ) -> Result<Answer> {
-        let mut request = self.step(&COMMIT, operation, access);
-        codec::push_limits(&mut request, &self.config.limits, patch);
+        let mut request = self.step(&COMMIT, operation, access, patch);
         codec::push_patch(&mut request, patch);
         if patch.is_empty() {
             request = request.repeatable();
@@ -225,8 +241,7 @@ impl RedisSessionHandler {
         const OPERATION: &str = "session.create";
         let mut request =
             CREATE.on(OPERATION, &[self.key(session)]).durability(self.config.durability);
-        request.push(verifier.to_bytes());
-        codec::push_limits(&mut request, &self.config.limits, &init.patch);
+        request.push(codec::head(&self.config.limits, Some(verifier), &init.patch));
         request.push(codec::micros(init.timeouts.idle));
         request.push(codec::micros(init.timeouts.absolute));
         request.push(init.principal.as_deref().unwrap_or_default());
@@ -295,9 +310,23 @@ impl SessionHandler for RedisSessionHandler {
         Err(too_late(OPERATION))
     }
 
+    /// No script, because to begin one costs the server more than all that is read: the time is read
+    /// first, the session after it, and what others do to the session may come in between. The answer
+    /// is right all the same, as of one of the two moments or of the last change between them:
+    ///
+    /// - A touch or a commit: what is read is what it left, and it found the session alive.
+    /// - A rotation: what is read has the new secret, and until when the old one is taken, if it is.
+    /// - A logout, or the end of the key: nothing is read.
+    /// - The session ends by its record: what is read was there when the time was. The other way
+    ///   round, what had ended by then stays so: nothing extends it, and what `create` puts in its
+    ///   place has times of its own.
+    /// - The grace of the old secret or the life of a field ends: it counts as still running, also
+    ///   beside a change that came after it, since it ran when the request had come. A commit judges
+    ///   anew.
     async fn load(&self, access: &Access) -> Result<LoadOutcome> {
         const OPERATION: &str = "session.load";
-        let request = LOAD.on(OPERATION, &[self.key(access.session())]).repeatable();
+        let key = self.key(access.session());
+        let request = Request::command(OPERATION, "HGETALL", &key).timed();
         let reply = self.redis.call(request).await?;
         Ok(match codec::read_session(reply, access, OPERATION)? {
             Loaded::Absent => LoadOutcome::Absent,
@@ -356,8 +385,7 @@ impl SessionHandler for RedisSessionHandler {
                 }
                 _ => String::new(),
             };
-            let mut request = self.step(&ROTATE, OPERATION, access).repeatable();
-            codec::push_limits(&mut request, &self.config.limits, patch);
+            let mut request = self.step(&ROTATE, OPERATION, access, patch).repeatable();
             request.push(rotation.verifier.to_bytes());
             request.push(&grace).push(change).push(principal).push(holds);
             codec::push_patch(&mut request, patch);
@@ -397,7 +425,7 @@ impl SessionHandler for RedisSessionHandler {
 
     async fn destroy(&self, access: &Access) -> Result<DestroyOutcome> {
         const OPERATION: &str = "session.destroy";
-        let step = || self.step(&DESTROY, OPERATION, access);
+        let step = || self.step(&DESTROY, OPERATION, access, &Patch::new());
         let (reply, again) = match self.redis.call(step()).await {
             Err(error) if is_lost(&error) => (self.redis.call(step().repeatable()).await?, true),
             other => (other?, false),

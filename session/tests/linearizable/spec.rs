@@ -65,6 +65,13 @@ impl Session {
         Self { fields, version: 1, has_ended: false, is_whole, order: versions.into(), at: 0 }
     }
 
+    /// Ends the session; whether it may end here. Nothing that was answered with a version comes
+    /// after it, and a search that does not know this tries all orders of what does.
+    fn end(&mut self) -> bool {
+        self.has_ended = true;
+        self.at == self.order.len()
+    }
+
     fn is_next(&mut self, version: u64) -> bool {
         self.at += 1;
         self.order.get(self.at - 1) == Some(&version)
@@ -148,13 +155,11 @@ impl SequentialSpec for Session {
             return false;
         }
         match (call, answer) {
-            (_, Answer::Gone) => self.has_ended,
+            // also where one that was never answered has ended it
+            (_, Answer::Gone) => self.has_ended && self.end(),
             // a logout that is repeated, because its answer was lost, cannot know that another one
             // was faster: it is told that it ended the session
-            (Call::Destroy, Answer::Destroyed) => {
-                self.has_ended = true;
-                true
-            }
+            (Call::Destroy, Answer::Destroyed) => self.end(),
             _ if self.has_ended => false,
             (Call::Load, Answer::Found { version, fields }) => {
                 let is_now = match self.is_whole {

@@ -61,3 +61,20 @@ async fn each_kind_of_request_costs_what_the_readme_says() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_read_is_two_plain_commands() {
+    let Some(server) = forgetful().await else { return };
+    let handler = handler_in(&server.url(), &namespace());
+    let (_, visitor) = start(&handler).await;
+    server.command(&["CONFIG", "RESETSTAT"]).await;
+    known(&handler, &visitor).await;
+    let stats = server.command(&["INFO", "commandstats"]).await;
+    let mut called: Vec<&str> = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split(",usec").next())
+        .collect();
+    called.retain(|command| !command.starts_with("config") && !command.starts_with("info"));
+    called.sort_unstable();
+    assert_eq!(called, ["hgetall:calls=1", "time:calls=1"]);
+}
