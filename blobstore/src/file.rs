@@ -73,7 +73,8 @@ pub(crate) fn open_range(path: &Path, range: Option<Range<u64>>) -> io::Result<(
 /// Writes `blob` to a new file beside `path` and renames it when all of it is there and verified.
 ///
 /// If the process dies before the rename, `path` is as it was and `.<name>.part-<random>` is left
-/// beside it; after the rename, `path` is the whole blob. A dropped future removes the part.
+/// beside it; after the rename, `path` is the whole blob. A dropped future removes the part,
+/// unless the rename had begun.
 pub(crate) async fn save_as(blob: Blob, path: PathBuf, sync: bool) -> Result<BlobMeta> {
     let meta = blob.meta().clone();
     let mut part = Part::create(path, sync).await?;

@@ -182,7 +182,9 @@ async fn a_dropped_download_goes_on_only_if_it_was_to_be_resumed() {
             Ok(Ok(_)) => break,
             // The dropped one may still be writing its last pieces, under its lock.
             Ok(Err(error)) => assert_eq!(error.kind(), ErrorKind::Conflict),
-            Err(_) => assert!(!path.exists()),
+            // Its last step may have begun, and nothing takes that back.
+            Err(_) if path.exists() => break,
+            Err(_) => {}
         }
     }
     assert!(std::fs::read(&path).unwrap() == all);

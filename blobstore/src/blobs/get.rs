@@ -179,7 +179,8 @@ impl IntoFuture for GetBytes {
 ///
 /// # Cancellation
 ///
-/// A dropped future leaves what was there. Its partial file is removed, or kept to be resumed.
+/// A dropped future leaves what was there, unless the rename had begun: then the whole blob may be
+/// there a moment later. Its partial file is removed, or kept to be resumed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> standfast_blobstore::Result<()> {
