@@ -15,6 +15,7 @@ use standfast_session::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// A store in memory that counts what it is asked, and fails when told.
 #[derive(Clone, Debug, Default)]
@@ -194,6 +195,27 @@ impl Browser {
 
     pub(crate) fn set_cookie(&self, cookie: &str) {
         *self.cookie.lock().unwrap_or_else(PoisonError::into_inner) = cookie.to_owned();
+    }
+
+    /// Loads `<page><number>` in as many tabs at once, so often in each. A page that says 409 is
+    /// loaded again: the retries inside have lost.
+    pub(crate) async fn load_in_tabs(&self, page: &str, tabs: usize, times: usize) {
+        let mut loading = JoinSet::new();
+        for number in 0..tabs {
+            let (tab, path) = (self.clone(), format!("{page}{number}"));
+            loading.spawn(async move {
+                for _ in 0..times {
+                    loop {
+                        match tab.get(&path).await.status {
+                            200 => break,
+                            409 => {}
+                            other => panic!("{other}"),
+                        }
+                    }
+                }
+            });
+        }
+        loading.join_all().await;
     }
 
     /// Another browser with the same cookie now.

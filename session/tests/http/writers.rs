@@ -6,7 +6,6 @@ use axum::routing::get;
 use standfast_core::testkit::redis::single;
 use standfast_session::http::{Session, SessionError};
 use standfast_session::{Key, MemorySessionHandler, RedisSessionHandler, SessionHandler};
-use tokio::task::JoinSet;
 
 use crate::postgres;
 use crate::support::{Browser, serve};
@@ -61,24 +60,8 @@ fn app() -> Router {
 async fn run(store: impl SessionHandler) -> String {
     let browser = Browser::new(serve(store, app()).await);
     browser.read("/count/0").await;
-    for kind in ["own", "count", "shared"] {
-        let mut writers = JoinSet::new();
-        for writer in 0..WRITERS {
-            let tab = browser.clone();
-            writers.spawn(async move {
-                for _ in 0..ROUNDS {
-                    // a page that says 409 is loaded again; the retries inside have lost five times
-                    loop {
-                        match tab.get(&format!("/{kind}/{writer}")).await.status {
-                            200 => break,
-                            409 => {}
-                            other => panic!("{other}"),
-                        }
-                    }
-                }
-            });
-        }
-        writers.join_all().await;
+    for page in ["/own/", "/count/", "/shared/"] {
+        browser.load_in_tabs(page, WRITERS, ROUNDS).await;
     }
     browser.read("/sums").await
 }

@@ -10,7 +10,6 @@ use standfast_session::{
     CommitOutcome, Key, MemorySessionHandler, Patch, RedisSessionHandler, SessionHandler,
     SessionHandlerExt, UpdateOutcome,
 };
-use tokio::task::JoinSet;
 use tower_sessions::{Session, SessionManagerLayer};
 
 use crate::support::Browser;
@@ -88,23 +87,8 @@ async fn run(handler: impl SessionHandler + Clone) -> (String, String) {
     let layer = SessionManagerLayer::new(store).with_secure(false);
     let browser = Browser::new(listen(routes.layer(layer)).await);
     browser.read("/own/first").await;
-    for kind in ["own/w", "count/", "shared/"] {
-        let mut writers = JoinSet::new();
-        for writer in 0..WRITERS {
-            let tab = browser.clone();
-            writers.spawn(async move {
-                for _ in 0..ROUNDS {
-                    loop {
-                        match tab.get(&format!("/{kind}{writer}")).await.status {
-                            200 => break,
-                            409 => {}
-                            other => panic!("{other}"),
-                        }
-                    }
-                }
-            });
-        }
-        writers.join_all().await;
+    for page in ["/own/w", "/count/", "/shared/"] {
+        browser.load_in_tabs(page, WRITERS, ROUNDS).await;
     }
     (browser.read("/sum").await, browser.read("/sums").await)
 }
