@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -311,6 +312,30 @@ impl StdError for Error {
     }
 }
 
+/// Whether `error`, or what caused it, says that a connection never came about. For backends: only
+/// that proves that nothing was asked, so that a change which was not answered did not happen.
+///
+/// ```
+/// use std::io;
+/// use standfast_core::never_connected;
+///
+/// assert!(never_connected(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+/// assert!(!never_connected(&io::Error::from(io::ErrorKind::ConnectionReset)));
+/// ```
+pub fn never_connected(error: &(dyn StdError + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        matches!(
+            cause.downcast_ref::<io::Error>().map(io::Error::kind),
+            Some(
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            )
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,7 +343,7 @@ mod tests {
     #[test]
     fn a_source_is_kept_and_shown_when_there_is_no_detail() {
         let error = Error::new(ErrorKind::Unavailable, "fs", "blob.put")
-            .with_source(std::io::Error::other("disk gone"));
+            .with_source(io::Error::other("disk gone"));
         assert_eq!(error.to_string(), "fs blob.put: unavailable: disk gone");
         assert_eq!(error.source().unwrap().to_string(), "disk gone");
     }

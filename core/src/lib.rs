@@ -19,7 +19,7 @@ mod tick;
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock, checked_add, saturating_add, to_micros};
 pub use context::{BusinessRef, Context, SessionRef};
-pub use error::{BoxError, Error, ErrorKind, Reason, Result};
+pub use error::{BoxError, Error, ErrorKind, Reason, Result, never_connected};
 pub use fence::Fence;
 pub use health::{Health, HealthCheck, Verdict};
 pub use id::{Id128, JobId, ParseIdError};

@@ -1,10 +1,9 @@
 //! What an answer of the service means: the one table of this backend.
 
 use std::error::Error as StdError;
-use std::io;
 
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use standfast_core::{Error, ErrorKind, Reason};
+use standfast_core::{Error, ErrorKind, Reason, never_connected};
 
 pub(super) const BACKEND: &str = "s3";
 
@@ -121,17 +120,7 @@ impl Failure {
     {
         let text = DisplayErrorContext(&error).to_string();
         // Only that a connection never came about proves that nothing was asked.
-        let refused = causes(&error).any(|cause| {
-            let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-            matches!(
-                io,
-                Some(
-                    io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::HostUnreachable
-                        | io::ErrorKind::NetworkUnreachable
-                )
-            )
-        });
+        let refused = never_connected(&error);
         let keyless = text.contains("redentials");
         let (kind, unsent) = match &error {
             _ if keyless => (ErrorKind::Denied, true),
@@ -163,17 +152,6 @@ impl Failure {
     pub(super) fn is_missing(&self) -> bool {
         self.status == 404 && !matches!(&*self.code, "NoSuchBucket" | "NoSuchUpload")
     }
-}
-
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let error = next?;
-        next = error.source();
-        Some(error)
-    })
 }
 
 #[cfg(test)]

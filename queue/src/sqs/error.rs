@@ -1,11 +1,10 @@
 //! What an answer of the service means: the one table of this backend.
 
 use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use standfast_core::{Error, ErrorKind, Reason};
+use standfast_core::{Error, ErrorKind, Reason, never_connected};
 
 pub(super) const BACKEND: &str = "sqs";
 
@@ -129,17 +128,7 @@ impl Failure {
     {
         let text = DisplayErrorContext(error).to_string();
         // only that a connection never came about proves that nothing was asked
-        let refused = causes(error).any(|cause| {
-            let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-            matches!(
-                io,
-                Some(
-                    io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::HostUnreachable
-                        | io::ErrorKind::NetworkUnreachable
-                )
-            )
-        });
+        let refused = never_connected(error);
         let kind = match error {
             _ if text.contains("redentials") => ErrorKind::Denied,
             _ if text.contains("Missing Region") => ErrorKind::Invalid,
@@ -153,17 +142,6 @@ impl Failure {
             Error::new(kind, BACKEND, operation).with_detail(text).with_retryable(retryable);
         Self { error, stale: false }
     }
-}
-
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let error = next?;
-        next = error.source();
-        Some(error)
-    })
 }
 
 #[cfg(test)]
