@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::future;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, ProvideCredentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, IdentityCache, ProvideCredentials, Region};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use standfast_blobstore::{
-    BlobKey, BlobStore as _, Blobs, S3BlobStore, S3Config, SignRequest, SignedMethod, SignedUrl,
+    BlobKey, BlobStore as _, Blobs, ErrorKind, S3BlobStore, S3Config, SignRequest, SignedMethod,
+    SignedUrl,
 };
 use support::s3::Service;
 
@@ -46,6 +47,26 @@ fn credentials(name: &str, left: Option<Duration>) -> Credentials {
 async fn sign(store: &S3BlobStore, method: SignedMethod, span: Duration) -> SignedUrl {
     let key = BlobKey::new("a").unwrap();
     store.sign(&SignRequest::new(method, key, span)).await.unwrap()
+}
+
+/// The keys of the service, as if they were those of a session.
+fn keys(left: Option<Duration>) -> Credentials {
+    let (id, secret) = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(std::env::var).into();
+    let ends = left.map(|left| SystemTime::now() + left);
+    Credentials::new(id.unwrap(), secret.unwrap(), None, ends, "test")
+}
+
+/// Blobs of the service by an SDK that keeps no credentials: each time that it is asked, it takes
+/// the next.
+async fn blobs(service: &Service, all: Vec<Credentials>) -> Blobs {
+    let client = service.client().await;
+    let settings = client.config().to_builder();
+    let settings = settings.credentials_provider(Renewed(Mutex::new(all)));
+    let settings = settings.identity_cache(IdentityCache::no_cache());
+    let client = aws_sdk_s3::Client::from_conf(settings.build());
+    let prefix = standfast_core::Id128::random().to_string();
+    let store = S3BlobStore::from_parts(&client, service.bucket(), &prefix, S3Config::default());
+    Blobs::new(store.unwrap())
 }
 
 /// Methods that are signed without a look at the blob.
@@ -95,21 +116,51 @@ async fn a_url_ends_with_the_credentials_that_signed_it_and_no_others() {
 #[tokio::test]
 async fn a_url_ends_with_its_blob_or_its_credentials_whichever_ends_first() {
     let Some(service) = Service::find() else { return };
-    let client = service.client().await;
-    // The keys of the service, as if they were those of a session of one hour.
-    let (id, secret) = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(std::env::var).into();
-    let ends = SystemTime::now() + HOUR;
-    let session = Credentials::new(id.unwrap(), secret.unwrap(), None, Some(ends), "test");
-    let settings = client.config().to_builder().credentials_provider(session);
-    let client = aws_sdk_s3::Client::from_conf(settings.build());
-    let prefix = standfast_core::Id128::random().to_string();
-    let store = S3BlobStore::from_parts(&client, service.bucket(), &prefix, S3Config::default());
-    let blobs = Blobs::new(store.unwrap());
-    let ends = DateTime::<Utc>::from(ends);
+    let session = keys(Some(HOUR));
+    let ends = DateTime::<Utc>::from(session.expiry().unwrap());
+    let blobs = blobs(&service, vec![session; 3]).await;
     for (half_hours, first) in [(1, "blob"), (4, "credentials")] {
         let blob = blobs.put("a", "1").expires_in(HOUR * half_hours / 2).await.unwrap();
         let url = blobs.signed_url("a", 12 * HOUR).await.unwrap();
         let expected = if first == "blob" { blob.expires_at.unwrap() } else { ends };
         assert_eq!(url.effective_expires_at, expected.trunc_subsecs(0), "{first}");
     }
+}
+
+#[tokio::test]
+async fn credentials_serve_many_requests_unless_they_end_soon() {
+    let Some(service) = Service::find() else { return };
+    let once = blobs(&service, vec![keys(Some(HOUR))]).await;
+    let each = blobs(&service, vec![keys(Some(HOUR / 180)); 3]).await;
+    for blobs in [once, each] {
+        blobs.put("a", "1").await.unwrap();
+        assert_eq!(blobs.get_bytes("a").await.unwrap(), "1");
+        blobs.delete("a").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_the_service_refuses_are_not_kept() {
+    let Some(service) = Service::find() else { return };
+    let blobs = blobs(&service, vec![credentials("revoked", None), keys(None)]).await;
+    assert_eq!(blobs.put("a", "1").await.unwrap_err().kind(), ErrorKind::Denied);
+    blobs.put("a", "1").await.unwrap();
+    assert_eq!(blobs.get_bytes("a").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn who_has_no_credentials_asks_unsigned_and_is_denied() {
+    let Some(service) = Service::find() else { return };
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(service.value("endpoint").unwrap())
+        .force_path_style(true)
+        .allow_no_auth();
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let store = S3BlobStore::from_parts(&client, service.bucket(), "", S3Config::default());
+    let blobs = Blobs::new(store.unwrap());
+    let error = blobs.get("a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(error.to_string().contains("403"), "the service said so: {error}");
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::primitives::SdkBody;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http_body::{Body, Frame, SizeHint};
@@ -168,11 +168,11 @@ impl Body for Chunks {
 }
 
 /// The chunks as a body.
-pub(super) fn body(chunks: &[Bytes], progress: Progress) -> ByteStream {
+pub(super) fn body(chunks: &[Bytes], progress: Progress) -> SdkBody {
     let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
     if let ([], _) | (_, 0) = (chunks, left) {
-        return ByteStream::new(SdkBody::empty());
+        return SdkBody::empty();
     }
     let chunks = chunks.iter().cloned().collect();
-    ByteStream::new(SdkBody::from_body_1_x(Chunks { chunks, now: Bytes::new(), left, progress }))
+    SdkBody::from_body_1_x(Chunks { chunks, now: Bytes::new(), left, progress })
 }

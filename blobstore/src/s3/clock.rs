@@ -11,6 +11,7 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{DateTime as SmithyTime, DateTimeFormat};
 use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use chrono::{DateTime, TimeDelta, Utc};
 use standfast_core::Clock;
@@ -64,6 +65,13 @@ impl ServiceClock {
         self.local.now() + TimeDelta::microseconds(ahead)
     }
 
+    /// Learns from the answer to a request that was sent at `sent`, by the local clock.
+    pub(super) fn learn_from(&self, headers: &Headers, sent: DateTime<Utc>) {
+        if let Some(date) = headers.get("date").and_then(http_date) {
+            self.learn(date, sent, self.local.now());
+        }
+    }
+
     fn learn(&self, date: DateTime<Utc>, sent: DateTime<Utc>, received: DateTime<Utc>) {
         let least = (date - received).num_microseconds().unwrap_or(0);
         let most = (date + TimeDelta::seconds(1) - sent).num_microseconds().unwrap_or(0);
@@ -73,6 +81,12 @@ impl ServiceClock {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         *ahead = ahead.and(Ahead { least, most });
     }
+}
+
+/// The time in a header, in whole seconds.
+pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    let date = SmithyTime::from_str(text, DateTimeFormat::HttpDate).ok()?;
+    DateTime::from_timestamp(date.secs(), 0)
 }
 
 impl fmt::Debug for ServiceClock {
@@ -116,11 +130,8 @@ impl Intercept for ServiceClock {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|text| SmithyTime::from_str(text, DateTimeFormat::HttpDate).ok());
-        let date = date.and_then(|date| DateTime::from_timestamp(date.secs(), 0));
-        if let (Some(date), Some(Sent(sent))) = (date, bag.load::<Sent>()) {
-            self.learn(date, *sent, self.local.now());
+        if let Some(Sent(sent)) = bag.load::<Sent>() {
+            self.learn_from(context.response().headers(), *sent);
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Which credentials a signature was made with: what they sign ends when they do.
+//! What a request was signed and would be sent with: the credentials and the connections.
 //!
 //! The SDK looks credentials up, caches and renews them by itself, and tells nobody. So the scheme
 //! that signs is wrapped, and leaves what it used with whoever asked for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextMut;
@@ -13,25 +13,30 @@ use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::auth::{
     AuthScheme, AuthSchemeEndpointConfig, AuthSchemeId, SharedAuthScheme, Sign,
 };
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as _, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::identity::{Identity, SharedIdentityResolver};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::GetIdentityResolver;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use chrono::{DateTime, Utc};
 
-/// Where the signing of one request leaves the credentials that it used.
+/// For so long a connection is waited for.
+pub(super) const CONNECT: Duration = Duration::from_millis(3100);
+
+/// Where the signing of one request leaves what it used.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Used(Arc<Mutex<Option<Credentials>>>);
+pub(super) struct Used(Arc<Mutex<(Option<Credentials>, Option<SharedHttpConnector>)>>);
 
 impl Used {
-    pub(super) fn credentials(&self) -> Option<Credentials> {
+    pub(super) fn seen(&self) -> (Option<Credentials>, Option<SharedHttpConnector>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When what was signed ends with its credentials.
     pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
-        let expiry: Option<SystemTime> = self.credentials()?.expiry();
-        expiry.map(DateTime::from)
+        self.seen().0?.expiry().map(DateTime::from)
     }
 }
 
@@ -41,15 +46,19 @@ impl Storable for Used {
 
 impl Intercept for Used {
     fn name(&self) -> &'static str {
-        "standfast used credentials"
+        "standfast used"
     }
 
     fn modify_before_serialization(
         &self,
         _: &mut BeforeSerializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
+        components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
+        let client = components.http_client();
+        let connector = client.map(|client| client.http_connector(&settings, components));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = connector;
         bag.interceptor_state().store_put(self.clone());
         Ok(())
     }
@@ -94,7 +103,7 @@ impl Sign for Watched {
     ) -> Result<(), BoxError> {
         if let Some(Used(used)) = bag.load::<Used>() {
             let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
-            *used = identity.data::<Credentials>().cloned();
+            used.0 = identity.data::<Credentials>().cloned();
         }
         self.0.signer().sign_http_request(request, identity, endpoint, components, bag)
     }

@@ -6,6 +6,7 @@ use standfast_core::{Error, ErrorKind, Result};
 use super::Inner;
 use super::error::{BACKEND, Failure};
 use super::object::etag_of;
+use super::request::Draft;
 use crate::key::BlobKey;
 use crate::options::DeleteOptions;
 use crate::outcome::DeleteOutcome;
@@ -56,12 +57,7 @@ impl Inner {
         if_match: Option<String>,
     ) -> Result<(), Failure> {
         let sent = self.call("blob.delete", path, |_| {
-            self.client
-                .delete_object()
-                .bucket(&self.bucket)
-                .key(path)
-                .set_if_match(if_match.clone())
-                .send()
+            self.send(Draft::new("DELETE", path).header("if-match", if_match.clone()))
         });
         sent.await.map(drop)
     }

@@ -10,6 +10,7 @@ use standfast_core::{Id128, Result};
 use super::Inner;
 use super::call;
 use super::list::{Ask, MAX_PAGE};
+use super::request::Draft;
 use crate::key::BlobKey;
 use crate::meta::BlobMeta;
 use crate::outcome::Swept;
@@ -33,9 +34,8 @@ impl Inner {
         let path = format!("{}{NOTES}{:016x}-{write}", self.prefix, at.timestamp_micros());
         let body = [bytes::Bytes::copy_from_slice(key.as_str().as_bytes())];
         let sent = self.call("blob.put", &path, |progress| {
-            let body = call::body(&body, progress);
-            let request = self.client.put_object().bucket(&self.bucket).key(&path).body(body);
-            request.customize().disable_payload_signing().send()
+            let put = Draft::new("PUT", &path);
+            self.send(put.body(call::body(&body, progress), key.as_str().len() as u64))
         });
         sent.await.map(drop).map_err(|failure| failure.error)
     }
@@ -87,9 +87,7 @@ impl Inner {
     /// Deletes the blob that a note is about, if it has expired and is of that write.
     async fn collect(&self, note: &str, write: Id128, now: DateTime<Utc>) -> Result<bool> {
         let path = format!("{}{note}", self.prefix);
-        let sent = self.call("blob.sweep", note, |_| {
-            self.client.get_object().bucket(&self.bucket).key(&path).send()
-        });
+        let sent = self.call("blob.sweep", note, |_| self.send(Draft::new("GET", &path)));
         let body = match sent.await {
             Ok(answer) => answer.body.collect().await.map(|body| body.to_vec()).unwrap_or_default(),
             Err(failure) if failure.is_missing() => return Ok(false),

@@ -18,7 +18,10 @@ mod part;
 mod probe;
 mod put;
 mod read;
+mod request;
+mod route;
 mod sign;
+mod sigv4;
 #[cfg(feature = "s3-url")]
 mod url;
 mod write;
@@ -44,7 +47,7 @@ pub use self::features::S3Features;
 pub use self::lifecycle::{LifecyclePlan, S3Lifecycle};
 
 use self::clock::ServiceClock;
-use self::credentials::Watched;
+use self::credentials::{CONNECT, Watched};
 use self::error::BACKEND;
 use self::list::Ask;
 use self::part::UNIT;
@@ -97,6 +100,8 @@ struct Inner {
     prefix: String,
     config: S3Config,
     clock: ServiceClock,
+    /// The way to the bucket.
+    known: Arc<route::Known>,
     /// What uploads may still take, in units.
     budget: Arc<Semaphore>,
     /// Whether the bucket was seen, so that a missing object is just that.
@@ -108,7 +113,8 @@ impl S3BlobStore {
     /// client of the application's own. Does no I/O.
     ///
     /// Of the client, region, endpoint, credentials and HTTP client are used. Retries, timeouts and
-    /// checksums are the store's own.
+    /// checksums are the store's own, and so are requests for single objects, which its interceptors
+    /// do not see.
     ///
     /// # Errors
     ///
@@ -134,9 +140,7 @@ impl S3BlobStore {
             .config()
             .to_builder()
             .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder().connect_timeout(Duration::from_millis(3100)).build(),
-            )
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -150,6 +154,7 @@ impl S3BlobStore {
             budget: Arc::new(Semaphore::new(config.upload_memory / UNIT)),
             config,
             clock,
+            known: Arc::default(),
             seen: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -18,6 +18,7 @@ use super::error::{BACKEND, Failure};
 use super::object::{Entry, crc64_text};
 use super::part::{Filler, Part};
 use super::put::described;
+use super::request::Draft;
 use super::write::Guard;
 use crate::checksum::Crc64;
 use crate::key::BlobKey;
@@ -160,7 +161,7 @@ impl Upload {
                 .part_number(number)
                 .content_length(len as i64)
                 .set_checksum_crc64_nvme(crc64.clone())
-                .body(call::body(chunks, progress));
+                .body(call::body(chunks, progress).into());
             request.customize().disable_payload_signing().send()
         });
         let etag = sent.await?.e_tag;
@@ -213,9 +214,8 @@ impl Upload {
     /// Whether the parts are together under the reserved key, which nobody else writes.
     async fn is_assembled(&self) -> bool {
         let store = &*self.store;
-        let seen = store.call("blob.put", self.key.as_str(), |_| {
-            store.client.head_object().bucket(&store.bucket).key(&self.path).send()
-        });
+        let seen = store
+            .call("blob.put", self.key.as_str(), |_| store.send(Draft::new("HEAD", &self.path)));
         seen.await.is_ok()
     }
 

@@ -1,16 +1,16 @@
 //! What is kept beside the bytes of an object: headers of S3, the application's metadata, and one
 //! entry of our own, `x-amz-meta-standfast`, whose first field is the version of the layout.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use standfast_core::{Error, ErrorKind, Id128, Reason, Result, to_micros};
 
+use super::clock::http_date;
 use super::error::BACKEND;
+use super::request::Answer;
 use crate::checksum::{Crc64, Sha256Digest};
 use crate::key::BlobKey;
 use crate::meta::{Attributes, BlobMeta, Version, Visibility};
@@ -138,63 +138,26 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn from_head(key: &BlobKey, public: bool, head: HeadObjectOutput) -> Result<Self> {
-        let size = head.content_length().unwrap_or(0);
-        let attributes = Attributes {
-            cache_control: head.cache_control,
-            content_disposition: head.content_disposition,
-            content_encoding: head.content_encoding,
-            content_language: head.content_language,
-            content_type: head.content_type,
+    /// What an answer says of the object of `key`, of whose bytes it may hold a part.
+    pub(super) fn from_answer(key: &BlobKey, public: bool, answer: &Answer) -> Result<Self> {
+        let text = |name: &str| answer.headers.get(name).map(str::to_owned);
+        let mut attributes = Attributes {
+            cache_control: text("cache-control"),
+            content_disposition: text("content-disposition"),
+            content_encoding: text("content-encoding"),
+            content_language: text("content-language"),
+            content_type: text("content-type"),
             ..Attributes::default()
         };
-        let stored = head.last_modified.map(|at| at.secs());
-        let crc64 = head.checksum_crc64_nvme;
-        Self::new(key, public, size, head.e_tag, stored, attributes, head.metadata, crc64)
-    }
-
-    /// `size` is that of the whole object, of which the answer may hold a part.
-    pub(super) fn from_get(
-        key: &BlobKey,
-        public: bool,
-        size: u64,
-        get: &mut GetObjectOutput,
-    ) -> Result<Self> {
-        let attributes = Attributes {
-            cache_control: get.cache_control.take(),
-            content_disposition: get.content_disposition.take(),
-            content_encoding: get.content_encoding.take(),
-            content_language: get.content_language.take(),
-            content_type: get.content_type.take(),
-            ..Attributes::default()
-        };
-        let stored = get.last_modified.take().map(|at| at.secs());
-        let crc64 = get.checksum_crc64_nvme.take();
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let (etag, metadata) = (get.e_tag.take(), get.metadata.take());
-        Self::new(key, public, size, etag, stored, attributes, metadata, crc64)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "two answers of the service have these in common")]
-    fn new(
-        key: &BlobKey,
-        public: bool,
-        size: i64,
-        etag: Option<String>,
-        stored: Option<i64>,
-        mut attributes: Attributes,
-        metadata: Option<HashMap<String, String>>,
-        crc64: Option<String>,
-    ) -> Result<Self> {
-        let stored = stored.and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
-        let etag = etag.unwrap_or_default();
-        let mut metadata = metadata.unwrap_or_default();
+        let mut metadata: BTreeMap<_, _> = answer.metadata().collect();
+        let stored = answer.headers.get("last-modified").and_then(http_date).unwrap_or_default();
+        let etag = answer.etag();
+        let size = answer.range().map_or(0, |(_, size)| size);
         let entry = metadata.remove(ENTRY);
         let entry = entry.map(|entry| Entry::decode(&entry, key.as_str())).transpose()?;
-        attributes.metadata = metadata.into_iter().collect();
-        let size = u64::try_from(size).unwrap_or(0);
+        attributes.metadata = metadata;
         let mut meta = BlobMeta::new(key.clone(), size, Version::new(""), stored);
-        meta.crc64 = crc64.as_deref().and_then(crc64_of);
+        meta.crc64 = answer.headers.get("x-amz-checksum-crc64nvme").and_then(crc64_of);
         if let Some(entry) = &entry {
             meta.modified_at = entry.at.unwrap_or(stored);
             meta.expires_at = match entry.ends {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, CompletedPart, MetadataDirective};
+use aws_sdk_s3::types::{CompletedPart, MetadataDirective};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use standfast_core::{Id128, Result};
@@ -14,6 +13,7 @@ use super::features::S3Features;
 use super::list::Ask;
 use super::multipart::Upload;
 use super::object::{Ends, Entry, crc64_text};
+use super::request::Draft;
 use super::write::Guard;
 use super::{Inner, S3BlobStore};
 use crate::checksum::Crc64;
@@ -109,18 +109,14 @@ impl Probe {
         let path = format!("{}{name}", self.path);
         let inner = &self.inner;
         let sent = inner.call("blob.probe", &path, |_| {
-            inner
-                .client
-                .put_object()
-                .bucket(&inner.bucket)
-                .key(&path)
-                .set_if_match(guard.if_match())
-                .set_if_none_match(guard.if_none_match())
-                .set_checksum_crc64_nvme(crc64.map(crc64_text))
-                .body(ByteStream::from_static(BODY))
-                .send()
+            let put = Draft::new("PUT", &path)
+                .body(BODY.into(), BODY.len() as u64)
+                .header("if-match", guard.if_match())
+                .header("if-none-match", guard.if_none_match())
+                .header("x-amz-checksum-crc64nvme", crc64.map(crc64_text));
+            inner.send(put)
         });
-        Ok(sent.await?.e_tag.unwrap_or_default())
+        Ok(sent.await?.etag())
     }
 
     /// Whether the end of an upload in parts is refused, and of many at once all but one are.
@@ -206,11 +202,11 @@ impl Probe {
         let path = format!("{}c", self.path);
         let inner = &self.inner;
         let sent = inner.call("blob.probe", &path, |_| {
-            let head = inner.client.head_object().bucket(&inner.bucket).key(&path);
-            head.checksum_mode(ChecksumMode::Enabled).send()
+            let head = Draft::new("HEAD", &path);
+            inner.send(head.header("x-amz-checksum-mode", "ENABLED".to_owned()))
         });
         let head = sent.await.map_err(|failure| failure.error)?;
-        Ok(head.checksum_crc64_nvme() == Some(&crc64_text(right)))
+        Ok(head.headers.get("x-amz-checksum-crc64nvme") == Some(&*crc64_text(right)))
     }
 
     /// What becomes of keys, and of their order.

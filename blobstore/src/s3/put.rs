@@ -10,8 +10,9 @@ use super::Inner;
 use super::call;
 use super::error::{BACKEND, Failure};
 use super::multipart::{MAX_PARTS, Upload};
-use super::object::{Ends, Entry, crc64_text, etag_of, sha256_text, version};
+use super::object::{ENTRY, Ends, Entry, NO_TYPE, crc64_text, etag_of, sha256_text, version};
 use super::part::{Filler, Part};
+use super::request::Draft;
 use super::write::{Change, Guard, Written};
 use crate::body::Body;
 use crate::checksum::Checksums;
@@ -43,6 +44,20 @@ macro_rules! described {
     }};
 }
 pub(super) use described;
+
+/// The same for a request that is written here.
+fn describe(put: Draft, attributes: &Attributes, entry: &Entry) -> Draft {
+    let untyped = attributes.content_type.is_none().then(|| NO_TYPE.to_owned());
+    let mut put =
+        put.header("content-type", untyped).header(format!("x-amz-meta-{ENTRY}"), entry.encode());
+    for (name, value) in attributes.headers() {
+        put = put.header(name, value.to_owned());
+    }
+    for (name, value) in attributes.metadata.iter().filter(|(_, value)| !value.is_empty()) {
+        put = put.header(format!("x-amz-meta-{name}"), value.clone());
+    }
+    put
+}
 
 impl Inner {
     pub(super) async fn put(
@@ -133,21 +148,15 @@ impl Inner {
         let crc64 =
             (sha256.is_none() && self.config.features.crc64nvme).then(|| crc64_text(sums.crc64()));
         let put = self.call("blob.put", key.as_str(), |progress| {
-            let request = self
-                .client
-                .put_object()
-                .bucket(&self.bucket)
-                .key(&path)
-                .content_length(i64::try_from(sums.len()).unwrap_or(i64::MAX))
-                .set_checksum_sha256(sha256.clone())
-                .set_checksum_crc64_nvme(crc64.clone())
-                .set_if_match(guard.if_match())
-                .set_if_none_match(guard.if_none_match())
-                .body(call::body(chunks, progress));
-            let request = described!(request, &options.attributes, entry).customize();
-            request.disable_payload_signing().send()
+            let put = Draft::new("PUT", &path)
+                .body(call::body(chunks, progress), sums.len())
+                .header("x-amz-checksum-sha256", sha256.clone())
+                .header("x-amz-checksum-crc64nvme", crc64.clone())
+                .header("if-match", guard.if_match())
+                .header("if-none-match", guard.if_none_match());
+            self.send(describe(put, &options.attributes, entry))
         });
-        Ok(put.await?.e_tag.unwrap_or_default())
+        Ok(put.await?.etag())
     }
 
     /// Stores a body as an upload of one part, which gives it another ETag than in one piece.

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
@@ -15,6 +14,7 @@ use super::Inner;
 use super::call::Progress;
 use super::error::BACKEND;
 use super::object::{Object, etag_of};
+use super::request::Draft;
 use crate::blob::Blob;
 use crate::key::BlobKey;
 use crate::options::GetOptions;
@@ -39,18 +39,15 @@ impl Inner {
         let path = self.path(key);
         let sent = self
             .call("blob.get", key.as_str(), |_| {
-                self.client
-                    .get_object()
-                    .bucket(&self.bucket)
-                    .key(&path)
-                    .checksum_mode(ChecksumMode::Enabled)
-                    .set_if_match(wanted.clone().flatten())
-                    .set_if_none_match(known.clone())
-                    .set_range(range.clone())
-                    .send()
+                let get = Draft::new("GET", &path)
+                    .header("x-amz-checksum-mode", "ENABLED".to_owned())
+                    .header("if-match", wanted.clone().flatten())
+                    .header("if-none-match", known.clone())
+                    .header("range", range.clone());
+                self.send(get)
             })
             .await;
-        let mut answer = match sent {
+        let answer = match sent {
             Ok(answer) => answer,
             Err(failure) if failure.is_missing() => return Ok(GetOutcome::Missing),
             Err(failure) if failure.status == 304 => return Ok(GetOutcome::NotModified),
@@ -60,13 +57,10 @@ impl Inner {
             }
             Err(failure) => return Err(failure.error),
         };
-        let len = answer.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or(0);
-        let (served, size) = match answer.content_range().map(parse_range) {
-            None => (0..len, len),
-            Some(Some((served, size))) => (served, size),
-            Some(None) => return Err(confused(key, "a range that cannot be read")),
+        let Some((served, size)) = answer.range() else {
+            return Err(confused(key, "a range that cannot be read"));
         };
-        let object = Object::from_get(key, self.is_public(key), size, &mut answer)?;
+        let object = Object::from_answer(key, self.is_public(key), &answer)?;
         if !object.meta.is_live(self.clock.now()) {
             return Ok(GetOutcome::Missing);
         }
@@ -119,14 +113,6 @@ impl Inner {
         }
         Ok(GetOutcome::Found(Box::new(Blob::new(object.meta, range, false, stream::empty()))))
     }
-}
-
-/// The range and the whole size in `bytes 0-4/10`.
-fn parse_range(text: &str) -> Option<(Range<u64>, u64)> {
-    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    Some((first..last.checked_add(1)?, size.parse().ok()?))
 }
 
 fn confused(key: &BlobKey, detail: &str) -> Error {
@@ -196,19 +182,12 @@ impl Reader {
         let store = &*self.store;
         let range = format!("bytes={}-{}", self.left.start, self.left.end - 1);
         let sent = store.call("blob.get", &self.path, |_| {
-            store
-                .client
-                .get_object()
-                .bucket(&store.bucket)
-                .key(&self.path)
-                .if_match(&self.etag)
-                .range(&range)
-                .send()
+            let get = Draft::new("GET", &self.path);
+            store.send(get.header("if-match", self.etag.clone()).header("range", range.clone()))
         });
         match sent.await {
             Ok(answer) => {
-                let served = answer.content_range().and_then(parse_range);
-                if served.is_some_and(|(served, _)| served == self.left) {
+                if answer.range().is_some_and(|(served, _)| served == self.left) {
                     return Ok(answer.body);
                 }
                 Err(Error::new(ErrorKind::Unexpected, BACKEND, "blob.get")
@@ -223,19 +202,6 @@ impl Reader {
                     .with_detail(format!("{:?} was replaced while it was read", self.path)))
             }
             Err(failure) => Err(failure.error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_served_range_is_read() {
-        assert_eq!(parse_range("bytes 2-4/10"), Some((2..5, 10)));
-        for odd in ["", "bytes */10", "bytes 2-/10", "2-4/10", "bytes 2-4"] {
-            assert_eq!(parse_range(odd), None, "{odd}");
         }
     }
 }

@@ -14,6 +14,7 @@ use standfast_core::{Error, ErrorKind, Id128, Result};
 use super::Inner;
 use super::error::{BACKEND, Failure};
 use super::object::{Object, etag_of};
+use super::request::Draft;
 use crate::key::BlobKey;
 use crate::options::Precondition;
 
@@ -166,16 +167,12 @@ impl Inner {
         let path = self.path(key);
         let sent = self
             .call("blob.head", key.as_str(), |_| {
-                self.client
-                    .head_object()
-                    .bucket(&self.bucket)
-                    .key(&path)
-                    .checksum_mode(aws_sdk_s3::types::ChecksumMode::Enabled)
-                    .send()
+                let head = Draft::new("HEAD", &path);
+                self.send(head.header("x-amz-checksum-mode", "ENABLED".to_owned()))
             })
             .await;
         match sent {
-            Ok(head) => Object::from_head(key, self.is_public(key), head).map(Some),
+            Ok(head) => Object::from_answer(key, self.is_public(key), &head).map(Some),
             Err(failure) if failure.is_missing() => {
                 self.bucket_is_there().await?;
                 Ok(None)
