@@ -2,10 +2,10 @@
 //!
 //! `getfattr -e hex -n user.sf <file>` shows it. An inode of ext4 with its usual 256 bytes has room
 //! for attributes of 88 bytes, of which each needs 16 and its name for itself. What does not fit
-//! gives every blob a block of its own, and its put takes half as much time again. So the layout
-//! is binary, and the name short: with up to four letters a value has 68 bytes, with `standfast` it
-//! had 60. A plain blob takes about 36; the rest is for a media type, or a SHA-256. Where the
-//! system labels files, as SELinux does, those labels lie in the inode first.
+//! gives every blob a block of its own, and a put takes a sixth more time. So the layout is binary,
+//! and the name short: with up to four letters a value has 68 bytes, with `standfast` it had 60. A
+//! plain blob takes about 36; the rest is for a media type, or a SHA-256. Where the system labels
+//! files, as SELinux does, those labels take part of the room.
 //!
 //! ```text
 //! layout      1 byte: 1
