@@ -209,14 +209,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use rustix::fs::{XattrFlags, getxattr, setxattr};
     use standfast_core::{Clock as _, Id128, SystemClock};
 
     use super::*;
     use crate::{Blobs, ByteRange, FsBlobStore};
 
     const KEY: &str = "d/a";
-    const NAME: &str = "user.standfast";
 
     struct Store {
         blobs: Blobs,
@@ -269,10 +267,10 @@ mod tests {
 
         // other attributes, by somebody else
         let file = dir.join("d%/a");
-        let mut buffer = [0; attr::MAX];
-        let len = getxattr(&file, NAME, &mut buffer).unwrap();
-        let kept = String::from_utf8(buffer[..len].to_vec()).unwrap().replace("x-n=1", "x-n=2");
-        setxattr(&file, NAME, kept.as_bytes(), XattrFlags::empty()).unwrap();
+        let (opened, key) = (File::open(&file).unwrap(), BlobKey::new(KEY).unwrap());
+        let mut meta = attr::load(&opened, &key, 3).unwrap();
+        meta.attributes = meta.attributes.with_metadata("n", "2");
+        attr::store(&opened, &meta).unwrap();
         assert!(store.get(&all).is_err());
         let seen = blobs.head(KEY).await.unwrap().unwrap();
         assert_eq!(seen.attributes.metadata["n"], "2");
