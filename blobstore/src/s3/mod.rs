@@ -70,6 +70,8 @@ use crate::store::{BlobCapabilities, BlobStore};
 /// - [x] signed URLs; public blobs below a prefix that a bucket policy opens
 /// - [ ] expired blobs are in listings until they are swept; times there are those of the service
 /// - [ ] versions name contents: a put of equal bytes may give an equal version (the ETag)
+/// - [ ] no directory buckets (S3 Express One Zone) and no multi-region access points: they take
+///   other signatures, and the former list keys in no order
 ///
 /// Services differ: give [`S3Features`] for others than Amazon's, or [`probe`](Self::probe) them.
 ///

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Inner;
 use super::credentials::Used;
 
-/// For so long what the SDK said is believed: it notices changed credentials after minutes.
+/// For so long what the SDK said is believed. Of credentials it believes it for longer itself.
 const FRESH: Duration = Duration::from_secs(60);
 /// So long before they expire, credentials are looked up anew.
 const EARLY: TimeDelta = TimeDelta::seconds(30);
