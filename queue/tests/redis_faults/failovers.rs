@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use standfast_core::redis::{Durability, slot};
 use standfast_core::testkit::redis::{RedisCluster, RedisSentinel, RedisServerConfig};
 
-use crate::ledger::{Sums, opener, under_load};
+use crate::ledger::Sums;
+use crate::load::{opener, under_load};
 
 /// How soon work goes on after a primary was lost: until somebody has noticed and another one is
 /// chosen, what was held has run out, and a busy machine has added to it.

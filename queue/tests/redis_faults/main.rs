@@ -4,7 +4,11 @@
 
 mod bad_input;
 mod failovers;
+#[path = "../support/ledger.rs"]
 mod ledger;
+mod load;
 mod outages;
 mod runtime;
+#[path = "../support/steps.rs"]
+mod steps;
 mod workers;

@@ -9,7 +9,8 @@ use standfast_queue::{
     Envelope, OutgoingMessage, Queue as _, ReceiveOptions, SettleOutcome, Settlement,
 };
 
-use crate::ledger::{LEASE, Sums, opener, under_load};
+use crate::ledger::Sums;
+use crate::load::{LEASE, opener, under_load};
 
 /// How soon work goes on after the fault is over: what was held comes back after its lease, and a
 /// busy machine may add to it.

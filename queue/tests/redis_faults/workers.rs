@@ -1,12 +1,12 @@
 //! Workers that are killed at every step of their work, as processes of their own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use standfast_core::JobId;
 use standfast_core::testkit::redis;
 use standfast_queue::{Envelope, Queue, ReceiveOptions, RedisQueue, RedisQueueConfig, Settlement};
+
+use crate::steps::{killed_at, reached};
 
 /// The lease of the worker that is killed.
 const LEASE: Duration = Duration::from_secs(1);
@@ -21,15 +21,6 @@ async fn worker_process() {
     let read = |name: &str| std::env::var(name).expect("it is started by a test");
     let queue = RedisQueue::from_url(&read("URL"), &read("QUEUE")).expect("they are valid");
     let step = read("STEP");
-    let reached = |at: &str| {
-        if step == at {
-            println!("reached {at}");
-            std::io::stdout().flush().expect("the parent reads");
-            loop {
-                std::thread::sleep(Duration::from_secs(60));
-            }
-        }
-    };
     reached("waiting");
     let options = ReceiveOptions::new(1).lease(LEASE).wait(Duration::from_secs(10));
     let receipt = queue.receive(&options).await.expect("it answers").deliveries.remove(0).receipt;
@@ -44,21 +35,6 @@ async fn worker_process() {
     reached("acked");
 }
 
-/// A worker at its step.
-fn worker_at(step: &str, url: &str, queue: &str) -> Child {
-    let mut child = Command::new(std::env::current_exe().expect("this test has a file"))
-        .args(["--exact", "workers::worker_process", "--ignored", "--nocapture"])
-        .envs([("URL", url), ("QUEUE", queue), ("STEP", step)])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test can be started again");
-    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let reached = format!("reached {step}");
-    let found = lines.map_while(Result::ok).any(|line| line.contains(&reached));
-    assert!(found, "the worker comes to {step}");
-    child
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_at_any_step_loses_nothing() {
     let Some(server) = redis::single() else { return };
@@ -67,13 +43,7 @@ async fn a_worker_killed_at_any_step_loses_nothing() {
         let queue = RedisQueue::from_url(&server.url(), &name).expect("the URL is one");
         let sent = Envelope::new("ledger", "some body");
         queue.send(&[sent.clone().into()]).await.expect("it answers");
-        let (url, at) = (server.url(), name.clone());
-        let mut child = tokio::task::spawn_blocking(move || worker_at(step, &url, &at))
-            .await
-            .expect("the worker can be started");
-        child.kill().expect("it can be killed");
-        let killed_at = Instant::now();
-        child.wait().expect("it ends");
+        let killed_at = killed_at(step, vec![("URL", server.url()), ("QUEUE", name)]).await;
 
         let options = ReceiveOptions::new(1).wait(3 * LEASE);
         let batch = queue.receive(&options).await.expect("it answers");
@@ -104,12 +74,7 @@ async fn a_message_that_kills_its_workers_is_dead_in_time() {
     queue.send(&[Envelope::new("poison", "").into()]).await.expect("it answers");
     let began = Instant::now();
     for _ in 0..CRASHES {
-        let (url, at) = (server.url(), name.clone());
-        let mut child = tokio::task::spawn_blocking(move || worker_at("received", &url, &at))
-            .await
-            .expect("the worker can be started");
-        child.kill().expect("it can be killed");
-        child.wait().expect("it ends");
+        killed_at("received", vec![("URL", server.url()), ("QUEUE", name.clone())]).await;
     }
     let options = ReceiveOptions::new(1).wait(3 * LEASE);
     let batch = queue.receive(&options).await.expect("it answers");

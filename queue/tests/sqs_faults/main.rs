@@ -4,7 +4,10 @@
 #[path = "../sqs_support/mod.rs"]
 mod sqs_support;
 
+#[path = "../support/ledger.rs"]
 mod ledger;
 mod outages;
 mod server;
+#[path = "../support/steps.rs"]
+mod steps;
 mod workers;

@@ -1,13 +1,21 @@
 //! The service or the network fails under load.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standfast_queue::{Envelope, OutgoingMessage, Queue, ReceiveOptions, Settlement};
 
-use crate::ledger::under_load;
+use crate::ledger::{Sums, under_load};
 use crate::server::Server;
 use crate::sqs_support::fault::Fault;
 use crate::sqs_support::{Service, config};
+
+/// The lease of the workers: what they hold when they die is back after it.
+const LEASE: Duration = Duration::from_secs(3);
+
+fn nothing_is_lost(what: &str, sums: &Sums) {
+    assert_eq!(sums.lost, 0, "{what}: {sums}");
+    assert!(sums.errors > 0, "{what} was noticed: {sums}");
+}
 
 /// Errors, throttling, lost answers, cuts and slowness by turns, on one of eight requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,8 +31,11 @@ async fn trouble_of_every_kind_loses_nothing() {
             http.trouble(8);
             tokio::time::sleep(Duration::from_secs(5)).await;
             http.trouble(0);
+            Instant::now()
         };
-        let sums = under_load(&format!("trouble{suffix}"), open, trouble).await;
+        let what = format!("trouble{suffix}");
+        let sums = under_load(&what, LEASE, open, trouble).await;
+        nothing_is_lost(&what, &sums);
         assert!(sums.errors > 5, "there was trouble: {sums}");
         if !suffix.is_empty() {
             assert_eq!(sums.after_ack, 0, "a FIFO queue stores no send twice: {sums}");
@@ -47,9 +58,10 @@ async fn a_service_that_is_killed_and_comes_back_loses_nothing() {
             server.restart().await;
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
+        Instant::now()
     };
-    let sums = under_load("killed and restarted", open, fault).await;
-    assert!(sums.errors > 0, "it was noticed: {sums}");
+    let what = "killed and restarted";
+    nothing_is_lost(what, &under_load(what, LEASE, open, fault).await);
 }
 
 /// Every request takes longer than its queue waits for answers, then they are in time again.
@@ -69,9 +81,9 @@ async fn a_slow_service_loses_nothing() {
             http.fail(on, 4, Fault::Late(slow));
         }
         tokio::time::sleep(Duration::from_secs(6)).await;
+        Instant::now()
     };
-    let sums = under_load("slow", open, fault).await;
-    assert!(sums.errors > 0, "it was noticed: {sums}");
+    nothing_is_lost("slow", &under_load("slow", LEASE, open, fault).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

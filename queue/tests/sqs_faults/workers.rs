@@ -1,15 +1,13 @@
 //! Workers that are killed at every step of their work, as processes of their own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use standfast_queue::{
     DeadLetterFilter, DeadLetters as _, Envelope, Queue, ReceiveOptions, Settlement, SqsQueue,
-    SqsQueues,
 };
 
 use crate::sqs_support::{Service, config};
+use crate::steps::{killed_at, reached};
 
 /// The lease of the worker that is killed.
 const LEASE: Duration = Duration::from_secs(2);
@@ -26,15 +24,6 @@ async fn worker_process() {
     let (url, dead_url) = (read("URL"), read("DEAD_URL"));
     let queue = SqsQueue::from_parts(&service.client(), url, dead_url, config()).expect("valid");
     let step = read("STEP");
-    let reached = |at: &str| {
-        if step == at {
-            println!("reached {at}");
-            std::io::stdout().flush().expect("the parent reads");
-            loop {
-                std::thread::sleep(Duration::from_secs(60));
-            }
-        }
-    };
     reached("waiting");
     let options = ReceiveOptions::new(1).lease(LEASE);
     let receipt = queue.receive(&options).await.expect("it answers").deliveries.remove(0).receipt;
@@ -50,21 +39,6 @@ async fn worker_process() {
     reached(&step);
 }
 
-/// A worker at its step.
-fn worker_at(step: &str, queues: &SqsQueues) -> Child {
-    let mut child = Command::new(std::env::current_exe().expect("this test has a file"))
-        .args(["--exact", "workers::worker_process", "--ignored", "--nocapture"])
-        .envs([("URL", &*queues.url), ("DEAD_URL", &*queues.dead_url), ("STEP", step)])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test can be started again");
-    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let reached = format!("reached {step}");
-    let found = lines.map_while(Result::ok).any(|line| line.contains(&reached));
-    assert!(found, "the worker comes to {step}");
-    child
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_at_any_step_loses_nothing() {
     let Some(service) = Service::find() else { return };
@@ -73,12 +47,8 @@ async fn a_worker_killed_at_any_step_loses_nothing() {
         let queue = service.open(&queues, config());
         let sent = Envelope::new("ledger", "some body");
         queue.send(&[sent.clone().into()]).await.expect("it answers");
-        let mut child = tokio::task::spawn_blocking(move || worker_at(step, &queues))
-            .await
-            .expect("the worker can be started");
-        child.kill().expect("it can be killed");
-        let killed_at = Instant::now();
-        child.wait().expect("it ends");
+        let variables = vec![("URL", queues.url), ("DEAD_URL", queues.dead_url)];
+        let killed_at = killed_at(step, variables).await;
 
         let options = ReceiveOptions::new(1).wait(2 * LEASE);
         let batch = queue.receive(&options).await.expect("it answers");
