@@ -34,8 +34,7 @@ impl Inner {
         let path = format!("{}{NOTES}{:016x}-{write}", self.prefix, at.timestamp_micros());
         let body = [bytes::Bytes::copy_from_slice(key.as_str().as_bytes())];
         let sent = self.call("blob.put", &path, |progress| {
-            let put = Draft::new("PUT", &path);
-            self.send(put.body(call::body(&body, progress), key.as_str().len() as u64))
+            self.send(Draft::new("PUT", &path).body(call::body(&body, progress)))
         });
         sent.await.map(drop).map_err(|failure| failure.error)
     }

@@ -110,7 +110,7 @@ impl Probe {
         let inner = &self.inner;
         let sent = inner.call("blob.probe", &path, |_| {
             let put = Draft::new("PUT", &path)
-                .body(BODY.into(), BODY.len() as u64)
+                .body(BODY.into())
                 .header("if-match", guard.if_match())
                 .header("if-none-match", guard.if_none_match())
                 .header("x-amz-checksum-crc64nvme", crc64.map(crc64_text));
@@ -201,10 +201,8 @@ impl Probe {
         }
         let path = format!("{}c", self.path);
         let inner = &self.inner;
-        let sent = inner.call("blob.probe", &path, |_| {
-            let head = Draft::new("HEAD", &path);
-            inner.send(head.header("x-amz-checksum-mode", "ENABLED".to_owned()))
-        });
+        let sent = inner
+            .call("blob.probe", &path, |_| inner.send(Draft::new("HEAD", &path).checksummed()));
         let head = sent.await.map_err(|failure| failure.error)?;
         Ok(head.headers.get("x-amz-checksum-crc64nvme") == Some(&*crc64_text(right)))
     }

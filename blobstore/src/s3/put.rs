@@ -10,7 +10,7 @@ use super::Inner;
 use super::call;
 use super::error::{BACKEND, Failure};
 use super::multipart::{MAX_PARTS, Upload};
-use super::object::{ENTRY, Ends, Entry, NO_TYPE, crc64_text, etag_of, sha256_text, version};
+use super::object::{Ends, Entry, crc64_text, etag_of, sha256_text, version};
 use super::part::{Filler, Part};
 use super::request::Draft;
 use super::write::{Change, Guard, Written};
@@ -24,7 +24,7 @@ use crate::rules::{check_sums, new_meta};
 
 const MIB: u64 = 1 << 20;
 
-/// Sets on a request of any kind what is kept beside the bytes.
+/// Sets on a request of any kind, one of the SDK or a [`Draft`], what is kept beside the bytes.
 macro_rules! described {
     ($builder:expr, $attributes:expr, $entry:expr) => {{
         let attributes: &$crate::meta::Attributes = $attributes;
@@ -44,20 +44,6 @@ macro_rules! described {
     }};
 }
 pub(super) use described;
-
-/// The same for a request that is written here.
-fn describe(put: Draft, attributes: &Attributes, entry: &Entry) -> Draft {
-    let untyped = attributes.content_type.is_none().then(|| NO_TYPE.to_owned());
-    let mut put =
-        put.header("content-type", untyped).header(format!("x-amz-meta-{ENTRY}"), entry.encode());
-    for (name, value) in attributes.headers() {
-        put = put.header(name, value.to_owned());
-    }
-    for (name, value) in attributes.metadata.iter().filter(|(_, value)| !value.is_empty()) {
-        put = put.header(format!("x-amz-meta-{name}"), value.clone());
-    }
-    put
-}
 
 impl Inner {
     pub(super) async fn put(
@@ -149,12 +135,12 @@ impl Inner {
             (sha256.is_none() && self.config.features.crc64nvme).then(|| crc64_text(sums.crc64()));
         let put = self.call("blob.put", key.as_str(), |progress| {
             let put = Draft::new("PUT", &path)
-                .body(call::body(chunks, progress), sums.len())
+                .body(call::body(chunks, progress))
                 .header("x-amz-checksum-sha256", sha256.clone())
                 .header("x-amz-checksum-crc64nvme", crc64.clone())
                 .header("if-match", guard.if_match())
                 .header("if-none-match", guard.if_none_match());
-            self.send(describe(put, &options.attributes, entry))
+            self.send(described!(put, &options.attributes, entry))
         });
         Ok(put.await?.etag())
     }

@@ -40,7 +40,7 @@ impl Inner {
         let sent = self
             .call("blob.get", key.as_str(), |_| {
                 let get = Draft::new("GET", &path)
-                    .header("x-amz-checksum-mode", "ENABLED".to_owned())
+                    .checksummed()
                     .header("if-match", wanted.clone().flatten())
                     .header("if-none-match", known.clone())
                     .header("range", range.clone());

@@ -16,10 +16,8 @@ use aws_smithy_runtime_api::http::{Headers, HttpError};
 use super::Inner;
 use super::copy::encode;
 use super::route::Route;
-use super::sigv4::{Scope, UNSIGNED};
+use super::sigv4::{EMPTY, Scope, UNSIGNED};
 
-/// The digest of no bytes.
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const AGENT: &str = concat!("standfast/", env!("CARGO_PKG_VERSION"));
 /// An error is a few lines of XML.
 const MAX_ERROR: usize = 64 << 10;
@@ -52,9 +50,16 @@ impl Draft {
         self
     }
 
+    /// Asks for the checksum that the service keeps.
     #[must_use]
-    pub(super) fn body(self, body: SdkBody, len: u64) -> Self {
-        Self { body, ..self }.header("content-length", len.to_string())
+    pub(super) fn checksummed(self) -> Self {
+        self.header("x-amz-checksum-mode", "ENABLED".to_owned())
+    }
+
+    #[must_use]
+    pub(super) fn body(self, body: SdkBody) -> Self {
+        let len = body.content_length().map(|len| len.to_string());
+        Self { body, ..self }.header("content-length", len)
     }
 
     /// The request as it is sent.
@@ -84,6 +89,33 @@ impl Draft {
             request.headers_mut().try_insert(name, value)?;
         }
         Ok(request)
+    }
+}
+
+/// What is kept beside the bytes, set as on a request of the SDK.
+impl Draft {
+    pub(super) fn set_cache_control(self, value: Option<String>) -> Self {
+        self.header("cache-control", value)
+    }
+
+    pub(super) fn set_content_disposition(self, value: Option<String>) -> Self {
+        self.header("content-disposition", value)
+    }
+
+    pub(super) fn set_content_encoding(self, value: Option<String>) -> Self {
+        self.header("content-encoding", value)
+    }
+
+    pub(super) fn set_content_language(self, value: Option<String>) -> Self {
+        self.header("content-language", value)
+    }
+
+    pub(super) fn content_type(self, value: &str) -> Self {
+        self.header("content-type", value.to_owned())
+    }
+
+    pub(super) fn metadata(self, name: &str, value: impl Into<String>) -> Self {
+        self.header(format!("x-amz-meta-{name}"), value.into())
     }
 }
 

@@ -99,7 +99,7 @@ impl Inner {
             host: host(url).to_owned(),
             url: url.to_owned(),
             region: region.to_owned(),
-            credentials: credentials.filter(|_| !region.is_empty()),
+            credentials,
             connector: connector.ok_or_else(|| odd("the client has no HTTP client"))?,
             since: instant,
         });

@@ -4,9 +4,14 @@
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
+
+use crate::checksum::Sha256Digest;
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// The digest of no bytes.
+pub(super) const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What is said of a body whose digest is not signed: its checksum is a header, which is.
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -33,10 +38,10 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn sign(&self, secret: &str, text: &str) -> String {
-        let first = format!("AWS4{secret}").into_bytes();
-        let steps = [&*self.day, self.region, "s3", "aws4_request"];
-        let key = steps.iter().fold(first, |key, step| mac(&key, step));
-        hex(&mac(&key, text))
+        let day = mac(format!("AWS4{secret}").as_bytes(), &self.day);
+        let steps = [self.region, "s3", "aws4_request"];
+        let key = steps.iter().fold(day, |key, step| mac(&key, step));
+        Sha256Digest::from_bytes(mac(&key, text)).to_string()
     }
 
     /// What the header `authorization` of a request without a query says. `headers` are in the
@@ -68,7 +73,7 @@ impl<'a> Scope<'a> {
             canonical.push('\n');
         }
         canonical.extend(["\n", &*names, "\n", digest]);
-        let canonical = hex(&Sha256::digest(canonical));
+        let canonical = Sha256Digest::of(canonical.as_bytes());
         let credential = self.credential(access_key_id);
         let scope = &credential[access_key_id.len() + 1..];
         let text = format!("{ALGORITHM}\n{}\n{scope}\n{canonical}", self.time);
@@ -77,17 +82,11 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
+fn mac(key: &[u8], text: &str) -> [u8; 32] {
     // invariant: HMAC takes keys of every length
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is a key");
     mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -96,7 +95,6 @@ mod tests {
 
     /// The keys, the time and the signatures of the examples in Amazon's description.
     const KEYS: (&str, &str) = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn scope() -> Scope<'static> {
         Scope::new("2013-05-24T00:00:00Z".parse().unwrap(), "us-east-1")

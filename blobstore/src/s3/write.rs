@@ -166,10 +166,7 @@ impl Inner {
     pub(super) async fn head_object(&self, key: &BlobKey) -> Result<Option<Object>> {
         let path = self.path(key);
         let sent = self
-            .call("blob.head", key.as_str(), |_| {
-                let head = Draft::new("HEAD", &path);
-                self.send(head.header("x-amz-checksum-mode", "ENABLED".to_owned()))
-            })
+            .call("blob.head", key.as_str(), |_| self.send(Draft::new("HEAD", &path).checksummed()))
             .await;
         match sent {
             Ok(head) => Object::from_answer(key, self.is_public(key), &head).map(Some),
